@@ -1,0 +1,166 @@
+// BLAKE3 trees: the chaining values of subtrees, many chunks and many threads at a time.
+#include "hashing/blake3_tree.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace torchnotary {
+namespace {
+
+// Inputs are cut for threads into pieces of a power of two, no smaller than this …
+constexpr std::size_t kMinPiece = 128 * kChunkSize;
+// … and no more than this many, so that their chaining values fit on the stack.
+constexpr std::size_t kMaxPieces = 64;
+
+// Halves `count` chaining values to ⌈count / 2⌉. A last one without a partner moves up as it
+// is, which is how BLAKE3's left-full trees treat it as long as only the last subtree is
+// smaller than the others. `cvs` and `out` do not overlap.
+std::size_t compress_parents(const Blake3Kernels& kernels, const Blake3Mode& mode,
+                             const Digest* cvs, std::size_t count, Digest* out) {
+  const std::size_t pairs = count / 2;
+  kernels.hash_batch({.input = cvs->data(),
+                      .stride = kBlockSize,
+                      .count = pairs,
+                      .length = kBlockSize,
+                      .key = mode.key.data(),
+                      .counter = 0,
+                      .counting = false,
+                      .flags = static_cast<std::uint8_t>(mode.flags | kParent),
+                      .start_flags = 0,
+                      .end_flags = 0,
+                      .output = out->data()});
+  if (count % 2 != 0) out[pairs] = cvs[count - 1];
+  return pairs + count % 2;
+}
+
+// Halves `count` chaining values in place until no more than `most` are left.
+std::size_t reduce(const Blake3Kernels& kernels, const Blake3Mode& mode, Digest* cvs,
+                   std::size_t count, std::size_t most) {
+  std::array<Digest, kMaxPieces / 2> half;
+  while (count > most) {
+    count = compress_parents(kernels, mode, cvs, count, half.data());
+    std::copy_n(half.data(), count, cvs);
+  }
+  return count;
+}
+
+// The chaining values of at most `lanes` chunks, the last of which may be short.
+std::size_t compress_chunks(const Blake3Kernels& kernels, const Blake3Mode& mode, Bytes input,
+                            std::uint64_t counter, Digest* out) {
+  const std::size_t whole = input.size() / kChunkSize;
+  kernels.hash_batch({.input = input.data(),
+                      .stride = kChunkSize,
+                      .count = whole,
+                      .length = kChunkSize,
+                      .key = mode.key.data(),
+                      .counter = counter,
+                      .counting = true,
+                      .flags = mode.flags,
+                      .start_flags = kChunkStart,
+                      .end_flags = kChunkEnd,
+                      .output = out->data()});
+  const Bytes rest = input.subspan(whole * kChunkSize);
+  if (rest.empty()) return whole;
+  out[whole] = chunk_node(mode, rest, counter + whole).chaining_value();
+  return whole + 1;
+}
+
+// The size of the left child over `size` bytes: the largest power of two of chunks that leaves
+// at least one byte to the right (BLAKE3 paper, §2.1).
+std::size_t left_size(std::size_t size) {
+  return std::bit_floor((size - 1) / kChunkSize) * kChunkSize;
+}
+
+// Between 1 and `lanes` chaining values, at one level of the subtree over `input`; at least 2
+// where the input has more than one chunk. A whole level at a time keeps the lanes full.
+std::size_t compress_wide(const Blake3Kernels& kernels, const Blake3Mode& mode, Bytes input,
+                          std::uint64_t counter, Digest* out) {
+  if (input.size() <= kernels.lanes * kChunkSize) {
+    return compress_chunks(kernels, mode, input, counter, out);
+  }
+  const std::size_t left = left_size(input.size());
+  std::array<Digest, 2 * kMaxLanes> cvs;
+  const std::size_t count = compress_wide(kernels, mode, input.first(left), counter, cvs.data());
+  const std::size_t more = compress_wide(kernels, mode, input.subspan(left),
+                                         counter + left / kChunkSize, cvs.data() + count);
+  return compress_parents(kernels, mode, cvs.data(), count + more, out);
+}
+
+}  // namespace
+
+Digest Blake3Node::chaining_value() const {
+  std::array<std::uint32_t, 16> words;
+  blake3_compress(cv.data(), block.data(), block_length, counter, flags, words.data());
+  Digest value;
+  std::memcpy(value.data(), words.data(), kDigestSize);
+  return value;
+}
+
+void Blake3Node::root(MutableBytes output, std::uint64_t seek) const {
+  std::uint64_t number = seek / kBlockSize;
+  std::size_t skip = seek % kBlockSize;
+  while (!output.empty()) {
+    std::array<std::uint32_t, 16> words;
+    blake3_compress(cv.data(), block.data(), block_length, number, flags | kRoot, words.data());
+    const std::size_t take = std::min(output.size(), kBlockSize - skip);
+    std::copy_n(std::as_bytes(std::span(words)).data() + skip, take, output.data());
+    output = output.subspan(take);
+    ++number;
+    skip = 0;
+  }
+}
+
+Blake3Node chunk_node(const Blake3Mode& mode, Bytes chunk, std::uint64_t counter) {
+  Blake3Node node{.cv = mode.key,
+                  .block = {},
+                  .counter = counter,
+                  .block_length = 0,
+                  .flags = static_cast<std::uint8_t>(mode.flags | kChunkStart)};
+  while (chunk.size() > kBlockSize) {
+    std::array<std::uint32_t, 16> words;
+    blake3_compress(node.cv.data(), chunk.data(), kBlockSize, counter, node.flags, words.data());
+    std::copy_n(words.data(), 8, node.cv.data());
+    node.flags = mode.flags;
+    chunk = chunk.subspan(kBlockSize);
+  }
+  std::copy(chunk.begin(), chunk.end(), node.block.begin());
+  node.block_length = static_cast<std::uint8_t>(chunk.size());
+  node.flags |= kChunkEnd;
+  return node;
+}
+
+Blake3Node parent_node(const Blake3Mode& mode, const Digest& left, const Digest& right) {
+  Blake3Node node{.cv = mode.key,
+                  .block = {},
+                  .counter = 0,
+                  .block_length = kBlockSize,
+                  .flags = static_cast<std::uint8_t>(mode.flags | kParent)};
+  std::copy(left.begin(), left.end(), node.block.begin());
+  std::copy(right.begin(), right.end(), node.block.begin() + kDigestSize);
+  return node;
+}
+
+std::array<Digest, 2> subtree_children(const Blake3Mode& mode, Bytes input, std::uint64_t counter,
+                                       ParallelFor parallel) {
+  const Blake3Kernels& kernels = blake3_kernels(cpu_path());
+  std::array<Digest, kMaxPieces> cvs;
+  std::size_t count = 0;
+  const std::size_t piece = std::max(kMinPiece, std::bit_ceil(input.size() / kMaxPieces + 1));
+  if (input.size() > piece) {
+    count = (input.size() + piece - 1) / piece;
+    parallel(count, [&](std::size_t i) {
+      const Bytes part = input.subspan(i * piece, std::min(piece, input.size() - i * piece));
+      std::array<Digest, kMaxPieces> level;
+      const std::size_t width =
+          compress_wide(kernels, mode, part, counter + i * piece / kChunkSize, level.data());
+      reduce(kernels, mode, level.data(), width, 1);
+      cvs[i] = level[0];
+    });
+  } else {
+    count = compress_wide(kernels, mode, input, counter, cvs.data());
+  }
+  reduce(kernels, mode, cvs.data(), count, 2);
+  return {cvs[0], cvs[1]};
+}
+
+}  // namespace torchnotary

@@ -1,0 +1,36 @@
+// The C++ side of torchnotary's errors; the binding raises the Python class of the same name.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace torchnotary {
+
+// `expected` and `actual` are the two values compared (empty where nothing was compared);
+// `next_step` is what the reader can do about it.
+class NotaryError : public std::runtime_error {
+ public:
+  NotaryError(const std::string& message, std::string expected, std::string actual,
+              std::string next_step)
+      : std::runtime_error(message),
+        expected(std::move(expected)),
+        actual(std::move(actual)),
+        next_step(std::move(next_step)) {}
+
+  const std::string expected;
+  const std::string actual;
+  const std::string next_step;
+};
+
+// A Merkle proof whose sizes, indices or hash lengths cannot be.
+class MalformedProof : public NotaryError {
+  using NotaryError::NotaryError;
+};
+
+// A tensor whose dtype, layout or size has no commitment rule.
+class UnsupportedTensor : public NotaryError {
+  using NotaryError::NotaryError;
+};
+
+}  // namespace torchnotary

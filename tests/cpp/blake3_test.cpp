@@ -1,0 +1,191 @@
+// BLAKE3 on every CPU path: the official vectors, and the paper's tree written out slowly.
+#include "hashing/blake3.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "hashing/blake3_kernels.h"
+#include "hashing/blake3_tree.h"
+#include "support.h"
+
+namespace torchnotary {
+namespace {
+
+using Blake3Test = EveryCpuPath;
+TORCHNOTARY_ON_EVERY_CPU_PATH(Blake3Test);
+
+// Lengths at which something changes: blocks, chunks, lanes, threads' pieces.
+const std::vector<std::size_t> kLengths = [] {
+  std::vector<std::size_t> lengths = {0, 1};
+  for (const std::size_t edge :
+       {64, 128, 1024, 2048, 4096, 8192, 16384, 31 * 1024, 32768, 131072, 262144, 5 * 131072}) {
+    for (const std::size_t length : {edge - 1, edge, edge + 1}) lengths.push_back(length);
+  }
+  return lengths;
+}();
+
+// The paper's §2.1, one node at a time: no lanes, no threads, no stack.
+Blake3Node slow_node(const Blake3Mode& mode, Bytes input, std::uint64_t counter) {
+  if (input.size() <= kChunkSize) return chunk_node(mode, input, counter);
+  std::size_t left = kChunkSize;
+  while (2 * left < input.size()) left *= 2;
+  return parent_node(
+      mode, slow_node(mode, input.first(left), counter).chaining_value(),
+      slow_node(mode, input.subspan(left), counter + left / kChunkSize).chaining_value());
+}
+
+Digest slow_hash(const Blake3Mode& mode, Bytes input) {
+  Digest digest;
+  slow_node(mode, input, 0).root(digest, 0);
+  return digest;
+}
+
+std::vector<Blake3Mode> modes() {
+  static const std::vector<std::byte> key = random_bytes(32);
+  return {Blake3Mode::hash(), Blake3Mode::keyed(Bytes(key).first<32>()),
+          Blake3Mode::derive_key("tests 2026 context")};
+}
+
+TEST_P(Blake3Test, TheOfficialVectorsHold) {
+  const char* folder = std::getenv("TORCHNOTARY_VECTORS");
+  const std::string name =
+      std::string(folder == nullptr ? "../shared/vectors" : folder) + "/blake3/test_vectors.json";
+  std::ifstream file(name);
+  if (!file) GTEST_SKIP() << "the BLAKE3 vectors are absent: no file " << name;
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+
+  // The value after `"name": ` from `at` on, which moves behind it.
+  std::size_t at = 0;
+  const auto field = [&](const std::string& field_name) {
+    const std::string marker = "\"" + field_name + "\": ";
+    at = text.find(marker, at) + marker.size();
+    const std::size_t end = text.find_first_of(",\n", at);
+    std::string value = text.substr(at, end - at);
+    at = end;
+    return value.front() == '"' ? value.substr(1, value.size() - 2) : value;
+  };
+  const std::string key = field("key");
+  const Blake3Mode keyed = Blake3Mode::keyed(bytes_of(key).first<32>());
+  const Blake3Mode derive = Blake3Mode::derive_key(field("context_string"));
+  int cases = 0;
+  while (text.find("input_len", at) != std::string::npos) {
+    const std::vector<std::byte> input = counting_bytes(std::stoul(field("input_len")));
+    for (const auto& [mode, expected] :
+         {std::pair(Blake3Mode::hash(), field("hash")), std::pair(keyed, field("keyed_hash")),
+          std::pair(derive, field("derive_key"))}) {
+      std::vector<std::byte> output(expected.size() / 2);
+      blake3(mode, input, output);
+      EXPECT_EQ(hex(output), expected) << input.size();
+    }
+    ++cases;
+  }
+  EXPECT_EQ(cases, 35);
+}
+
+TEST_P(Blake3Test, EveryLengthHashesAsThePaperSays) {
+  const std::vector<std::byte> data = random_bytes(kLengths.back());
+  for (const Blake3Mode& mode : modes()) {
+    for (const std::size_t length : kLengths) {
+      const Bytes input = Bytes(data).first(length);
+      ASSERT_EQ(hex(blake3(mode, input)), hex(slow_hash(mode, input))) << length;
+    }
+  }
+}
+
+TEST_P(Blake3Test, EveryNumberOfChunksUpToThreeTimesTheLanesHashesAsThePaperSays) {
+  const std::vector<std::byte> data = random_bytes(49 * kChunkSize);
+  for (std::size_t length = 1; length <= data.size(); length += 511) {
+    const Bytes input = Bytes(data).first(length);
+    ASSERT_EQ(hex(blake3(Blake3Mode::hash(), input)), hex(slow_hash(Blake3Mode::hash(), input)))
+        << length;
+  }
+}
+
+TEST_P(Blake3Test, TheCutsOfIncrementalInputNeverShow) {
+  const std::vector<std::byte> data = random_bytes(3 << 20);
+  std::mt19937 random(7);
+  for (int round = 0; round < 30; ++round) {
+    const std::size_t length = random() % data.size();
+    Blake3 hasher(Blake3Mode::hash());
+    for (std::size_t at = 0; at < length;) {
+      const std::size_t most = round % 2 == 0 ? 5000 : 1000000;
+      const std::size_t take = std::min<std::size_t>(random() % most, length - at);
+      hasher.update(Bytes(data).subspan(at, take));
+      at += take;
+    }
+    ASSERT_EQ(hex(hasher.finalize()), hex(blake3(Blake3Mode::hash(), Bytes(data).first(length))));
+  }
+}
+
+TEST_P(Blake3Test, PiecesFinishedInAnyOrderGiveTheSameDigest) {
+  const auto backwards = [](std::size_t count, FunctionRef<void(std::size_t)> task) {
+    while (count > 0) task(--count);
+  };
+  for (const std::size_t length : {131072 + 1, 2 * 131072, 1 << 20, (9 << 20) + 4321}) {
+    const std::vector<std::byte> data = random_bytes(length);
+    const Digest expected = slow_hash(Blake3Mode::hash(), data);
+    EXPECT_EQ(blake3(Blake3Mode::hash(), data, backwards), expected) << length;
+    EXPECT_EQ(blake3(Blake3Mode::hash(), data, Threads(3)), expected) << length;
+    Blake3 hasher(Blake3Mode::hash());
+    hasher.update(data, backwards);
+    EXPECT_EQ(hasher.finalize(), expected) << length;
+  }
+}
+
+TEST_P(Blake3Test, ManyShortMessagesHashAsEachAlone) {
+  const std::vector<std::byte> data = random_bytes(40 * 1100);
+  for (const std::size_t length : {0, 1, 31, 64, 65, 127, 128, 1000, 1023, 1024, 1025}) {
+    for (const std::size_t count : {0, 1, 2, 7, 8, 9, 15, 16, 17, 33}) {
+      for (const std::size_t stride : {std::size_t{0}, length, length + 13}) {
+        std::vector<Digest> digests(count);
+        blake3_many(Blake3Mode::hash(), data.data(), stride, count, length, digests.data());
+        for (std::size_t i = 0; i < count; ++i) {
+          const Bytes message = Bytes(data).subspan(i * stride, length);
+          ASSERT_EQ(digests[i], slow_hash(Blake3Mode::hash(), message)) << length << " " << i;
+        }
+      }
+    }
+  }
+}
+
+// No test can hash the 4 TiB after which the chunk counter leaves its low word.
+TEST_P(Blake3Test, TheChunkCounterCarriesIntoItsHighWordInsideABatch) {
+  const std::vector<std::byte> data = random_bytes(17 * kChunkSize);
+  const Blake3Mode mode = Blake3Mode::hash();
+  for (const std::uint64_t counter : {0x1'0000'0000ull - 5, 0x7'ffff'ffffull, 0x8000'0000ull - 3}) {
+    std::vector<Digest> cvs(17);
+    blake3_kernels(GetParam())
+        .hash_batch({.input = data.data(),
+                     .stride = kChunkSize,
+                     .count = 17,
+                     .length = kChunkSize,
+                     .key = mode.key.data(),
+                     .counter = counter,
+                     .counting = true,
+                     .flags = mode.flags,
+                     .start_flags = kChunkStart,
+                     .end_flags = kChunkEnd,
+                     .output = cvs[0].data()});
+    for (std::size_t i = 0; i < 17; ++i) {
+      const Bytes chunk = Bytes(data).subspan(i * kChunkSize, kChunkSize);
+      EXPECT_EQ(cvs[i], chunk_node(mode, chunk, counter + i).chaining_value())
+          << counter << " " << i;
+    }
+  }
+}
+
+TEST(Blake3Output, AnyPartOfTheExtendedOutputCanBeReadAlone) {
+  Blake3 hasher(Blake3Mode::hash());
+  hasher.update(bytes_of("seed"));
+  std::vector<std::byte> whole(1000);
+  hasher.finalize(whole);
+  for (const std::size_t seek : {0, 1, 63, 64, 65, 500}) {
+    std::vector<std::byte> part(300);
+    hasher.finalize(part, seek);
+    EXPECT_EQ(hex(part), hex(Bytes(whole).subspan(seek, 300))) << seek;
+  }
+}
+
+}  // namespace
+}  // namespace torchnotary
