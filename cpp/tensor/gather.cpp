@@ -1,0 +1,123 @@
+// Gathering strided elements into row-major bytes, runs at a time.
+#include "tensor/gather.h"
+
+#include <algorithm>
+
+namespace torchnotary {
+namespace {
+
+template <std::size_t kItemSize>
+void copy_strided(std::byte* to, const std::byte* from, std::int64_t stride,
+                  std::int64_t elements) {
+  for (std::int64_t i = 0; i < elements; ++i) {
+    std::memcpy(to + i * kItemSize, from + i * stride, kItemSize);
+  }
+}
+
+// Flips the top bit of every `width`-byte number at `first`, `first + step`, … (bytes).
+void flip_signs(MutableBytes data, std::size_t width, std::size_t first, std::size_t step) {
+  for (std::size_t at = first + width - 1; at < data.size(); at += step) {
+    data[at] ^= std::byte{0x80};
+  }
+}
+
+template <class Unsigned>
+void negate_integers(MutableBytes data) {
+  for (std::size_t at = 0; at < data.size(); at += sizeof(Unsigned)) {
+    store_le(data.data() + at, static_cast<Unsigned>(-load_le<Unsigned>(data.data() + at)));
+  }
+}
+
+void negate(MutableBytes data, Kind kind, std::size_t itemsize) {
+  if (kind == Kind::floating) return flip_signs(data, itemsize, 0, itemsize);
+  if (kind == Kind::complex) return flip_signs(data, itemsize / 2, 0, itemsize / 2);
+  switch (itemsize) {
+    case 1:
+      return negate_integers<std::uint8_t>(data);
+    case 2:
+      return negate_integers<std::uint16_t>(data);
+    case 4:
+      return negate_integers<std::uint32_t>(data);
+    default:
+      return negate_integers<std::uint64_t>(data);
+  }
+}
+
+}  // namespace
+
+Gatherer::Gatherer(const TensorView& view)
+    : at_(view.data),
+      itemsize_(view.dtype->itemsize),
+      remaining_(view.nbytes() / view.dtype->itemsize),
+      conj_(view.conj),
+      neg_(view.neg),
+      kind_(view.dtype->kind) {
+  for (std::size_t i = 0; i < view.rank(); ++i) {
+    const std::int64_t size = view.shape[i];
+    const std::int64_t stride = view.strides[i] * static_cast<std::int64_t>(itemsize_);
+    if (size == 1) continue;
+    if (!dims_.empty() && dims_.back().stride == stride * size) {
+      dims_.back().size *= size;
+      dims_.back().stride = stride;
+    } else {
+      dims_.push_back({size, stride, 0});
+    }
+  }
+  if (dims_.empty()) dims_.push_back({1, 0, 0});
+}
+
+void Gatherer::copy_run(std::byte* to, std::int64_t elements) const {
+  const std::int64_t stride = dims_.back().stride;
+  if (stride == static_cast<std::int64_t>(itemsize_)) {
+    std::memcpy(to, at_, static_cast<std::size_t>(elements) * itemsize_);
+    return;
+  }
+  switch (itemsize_) {
+    case 1:
+      return copy_strided<1>(to, at_, stride, elements);
+    case 2:
+      return copy_strided<2>(to, at_, stride, elements);
+    case 4:
+      return copy_strided<4>(to, at_, stride, elements);
+    case 8:
+      return copy_strided<8>(to, at_, stride, elements);
+    default:
+      return copy_strided<16>(to, at_, stride, elements);
+  }
+}
+
+// Moves on by `elements` of the innermost dimension, at most to its end, and carries.
+void Gatherer::advance(std::int64_t elements) {
+  Dim& inner = dims_.back();
+  inner.index += elements;
+  at_ += elements * inner.stride;
+  for (std::size_t i = dims_.size(); i-- > 1 && dims_[i].index == dims_[i].size;) {
+    at_ += dims_[i - 1].stride - dims_[i].size * dims_[i].stride;
+    dims_[i].index = 0;
+    ++dims_[i - 1].index;
+  }
+}
+
+Bytes Gatherer::next(MutableBytes buffer) {
+  const std::size_t total = std::min(buffer.size() / itemsize_, remaining_);
+  std::size_t filled = 0;  // elements
+  while (filled < total) {
+    const Dim& inner = dims_.back();
+    const std::int64_t run =
+        std::min(inner.size - inner.index, static_cast<std::int64_t>(total - filled));
+    copy_run(buffer.data() + filled * itemsize_, run);
+    advance(run);
+    filled += static_cast<std::size_t>(run);
+  }
+  remaining_ -= total;
+
+  const MutableBytes data = buffer.first(total * itemsize_);
+  if (kind_ == Kind::boolean) {
+    for (std::byte& value : data) value = std::byte{value != std::byte{0}};
+  }
+  if (conj_) flip_signs(data, itemsize_ / 2, itemsize_ / 2, itemsize_);
+  if (neg_) negate(data, kind_, itemsize_);
+  return data;
+}
+
+}  // namespace torchnotary

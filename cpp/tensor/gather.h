@@ -1,0 +1,41 @@
+// A tensor's data bytes as a stream: row-major, conj and neg resolved, bool as 00/01.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "hashing/bytes.h"
+#include "tensor/view.h"
+
+namespace torchnotary {
+
+// Reads a view's data bytes in order, into buffers of the caller's. The view's memory must
+// outlive the gatherer; its shape and strides need not.
+class Gatherer {
+ public:
+  explicit Gatherer(const TensorView& view);
+
+  // Fills `buffer` (a multiple of 16 bytes) and returns what it filled: all of it, less at the
+  // end, nothing after it.
+  Bytes next(MutableBytes buffer);
+
+ private:
+  struct Dim {
+    std::int64_t size;
+    std::int64_t stride;  // bytes
+    std::int64_t index;
+  };
+
+  void copy_run(std::byte* to, std::int64_t elements) const;
+  void advance(std::int64_t elements);
+
+  const std::byte* at_;
+  std::size_t itemsize_;
+  std::size_t remaining_;  // elements
+  bool conj_, neg_;
+  Kind kind_;
+  std::vector<Dim> dims_;  // outermost first, adjacent ones coalesced, never empty
+};
+
+}  // namespace torchnotary
