@@ -1,0 +1,145 @@
+// _core: everything of torchnotary that needs no torch. A table of contents, nothing else.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <pybind11/typing.h>
+
+#include "bindings/errors.h"
+#include "bindings/hashing.h"
+#include "bindings/merkle.h"
+#include "bindings/tensor.h"
+
+namespace py = pybind11;
+namespace tn = torchnotary;
+using namespace py::literals;
+
+namespace {
+
+void bind_hashing(py::module_& m) {
+  m.def(
+      "cpu_path", [] { return tn::cpu_path_name(tn::cpu_path()); },
+      "The code path in use: avx512, avx2, neon or portable; TORCHNOTARY_CPU narrows it.\n"
+      "Raises NotaryError where the variable asks for a path that this machine lacks.");
+  m.def("blake3", &tn::py_blake3, "data"_a, "key"_a = py::none(), "context"_a = py::none(),
+        "length"_a = 32, "threads"_a = 1,
+        "BLAKE3 of a contiguous buffer: `length` bytes of the hash, of the keyed hash (`key`, 32\n"
+        "bytes) or of derive-key (`context`). Raises ValueError for another key length or both.");
+  m.def("sha256", &tn::py_sha256, "data"_a,
+        "SHA-256 (FIPS 180-4) of a contiguous buffer: 32 bytes.");
+
+  py::class_<tn::PyBlake3>(m, "Blake3", "BLAKE3 in pieces; threads may share it.")
+      .def(py::init<const std::optional<py::buffer>&, const std::optional<std::string>&>(),
+           "key"_a = py::none(), "context"_a = py::none(), "As for `blake3`.")
+      .def("update", &tn::PyBlake3::update, "data"_a, "threads"_a = 1,
+           "Appends a contiguous buffer to the input.")
+      .def("digest", &tn::PyBlake3::digest, "length"_a = 32, "seek"_a = 0,
+           "`length` bytes of the output over the input so far, from position `seek` on.");
+}
+
+void bind_merkle(py::module_& m) {
+  using namespace tn::merkle;
+  m.def(
+      "leaf_hash",
+      [](const py::buffer& leaf) { return tn::to_bytes(leaf_hash(tn::Buffer(leaf).bytes())); },
+      "leaf"_a, "SHA-256(00 ‖ leaf).");
+  m.def(
+      "node_hash",
+      [](const py::buffer& left, const py::buffer& right) {
+        return tn::to_bytes(
+            node_hash(tn::to_hash(left, "the left hash"), tn::to_hash(right, "the right hash")));
+      },
+      "left"_a, "right"_a, "SHA-256(01 ‖ left ‖ right).");
+  m.def(
+      "root", [](const py::iterable& v) { return tn::to_bytes(root(tn::leaf_hashes(v))); },
+      "leaves"_a, "The root over entries (RFC 9162 §2.1.1).");
+  m.def(
+      "root_of_hashes", [](const py::buffer& v) { return tn::to_bytes(root(tn::split_hashes(v))); },
+      "hashes"_a, "The root over leaf hashes, 32 bytes each in one buffer.");
+  m.def(
+      "inclusion_proof",
+      [](const py::iterable& v, std::uint64_t index) {
+        return tn::to_list(inclusion_proof(tn::leaf_hashes(v), index));
+      },
+      "leaves"_a, "index"_a,
+      "The siblings of entry `index`, lowest first (RFC 9162 §2.1.3.1).\n"
+      "Raises MalformedProof unless `index` is in the tree.");
+  m.def(
+      "inclusion_proof_of_hashes",
+      [](const py::buffer& v, std::uint64_t index) {
+        return tn::to_list(inclusion_proof(tn::split_hashes(v), index));
+      },
+      "hashes"_a, "index"_a, "`inclusion_proof` over leaf hashes, 32 bytes each in one buffer.");
+  m.def(
+      "consistency_proof",
+      [](const py::iterable& v, std::uint64_t size1) {
+        return tn::to_list(consistency_proof(tn::leaf_hashes(v), size1));
+      },
+      "leaves"_a, "size1"_a,
+      "The proof that the first `size1` entries are a prefix (RFC 9162 §2.1.4.1).\n"
+      "Raises MalformedProof unless 0 < `size1` ≤ the number of entries.");
+  m.def(
+      "consistency_proof_of_hashes",
+      [](const py::buffer& v, std::uint64_t size1) {
+        return tn::to_list(consistency_proof(tn::split_hashes(v), size1));
+      },
+      "hashes"_a, "size1"_a, "`consistency_proof` over leaf hashes, 32 bytes each in one buffer.");
+  m.def(
+      "inclusion_root",
+      [](std::uint64_t index, std::uint64_t size, const py::buffer& leaf,
+         const py::iterable& proof) {
+        return tn::to_bytes(
+            inclusion_root(index, size, tn::to_hash(leaf, "the leaf"), tn::to_proof(proof)));
+      },
+      "index"_a, "size"_a, "leaf_hash"_a, "proof"_a,
+      "The root that an inclusion proof implies (RFC 9162 §2.1.3.2); comparing is the caller's.\n"
+      "Raises MalformedProof for an index, hash or proof length that cannot be.");
+  m.def(
+      "consistency_roots",
+      [](std::uint64_t size1, std::uint64_t size2, const py::iterable& proof,
+         const py::buffer& root1) {
+        const auto [first, second] = consistency_roots(size1, size2, tn::to_proof(proof),
+                                                       tn::to_hash(root1, "the earlier root"));
+        return std::pair(tn::to_bytes(first), tn::to_bytes(second));
+      },
+      "size1"_a, "size2"_a, "proof"_a, "root1"_a,
+      "The two roots that a consistency proof implies (RFC 9162 §2.1.4.2); comparing is the\n"
+      "caller's. Raises MalformedProof for sizes, hashes or proof lengths that cannot be.");
+}
+
+void bind_tensor(py::module_& m) {
+  py::class_<tn::PyView>(m, "View", "A tensor in borrowed memory, which `owner` keeps alive.")
+      .def(py::init<std::uintptr_t, std::string_view, const py::tuple&, const py::tuple&, bool,
+                    bool, py::object>(),
+           "ptr"_a, "dtype"_a, "shape"_a, "strides"_a, "conj"_a = false, "neg"_a = false,
+           "owner"_a = py::none(),
+           "`ptr` is the address of element 0, 0, …; sizes and strides count elements; `dtype` is\n"
+           "torch's name. Raises UnsupportedTensor where there is no commitment rule.")
+      .def_static("from_buffer", &tn::PyView::from_buffer, "data"_a, "dtype"_a, "shape"_a,
+                  "offset"_a = 0,
+                  "A row-major tensor, `offset` bytes into a contiguous buffer that it holds.\n"
+                  "Raises UnsupportedTensor where it reaches beyond the buffer.")
+      .def_property_readonly("dtype", &tn::PyView::dtype)
+      .def_property_readonly("shape", &tn::PyView::shape)
+      .def_property_readonly("nbytes", &tn::PyView::nbytes)
+      .def("commit", &tn::PyView::commit, "threads"_a = 1, "(data root, digest), 32 bytes each.")
+      .def("row_digests", &tn::PyView::row_digests, "max_rows"_a = 4096, "threads"_a = 1,
+           "The digests of the rows of axis 0, 32 bytes each in one; more than `max_rows` are cut\n"
+           "into equal runs. Raises UnsupportedTensor for rank < 2 and for no rows.")
+      .def("tobytes", &tn::PyView::tobytes, "The data bytes: row-major, little-endian.");
+
+  m.def("salts", &tn::py_salts, "secret"_a, "tree"_a, "line"_a, "n"_a,
+        "The salts of slots 0 … n - 1 of a line, 32 bytes each in one; `secret` has 32 bytes.");
+  m.def("salted", &tn::py_salted, "secret"_a, "tree"_a, "line"_a, "digests"_a,
+        "The salted forms of digests of slots 0 …, 32 bytes each in one.");
+  m.def("value_digest", &tn::py_value_digest, "encoded"_a,
+        "The digest (32 bytes) of a plain value's typed encoding.");
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "Hashing, trees and tensor commitments of torchnotary; needs no torch.";
+  tn::register_errors();
+  bind_hashing(m);
+  bind_merkle(m);
+  bind_tensor(m);
+}

@@ -1,0 +1,58 @@
+// Python's face of the merkle room: hashes are bytes, trees are entries or their leaf hashes.
+#pragma once
+
+#include <vector>
+
+#include "bindings/buffers.h"
+#include "hashing/errors.h"
+#include "merkle/tree.h"
+
+namespace torchnotary {
+
+inline Digest to_hash(py::handle object, const char* what) {
+  const Buffer buffer(object);
+  const Bytes bytes = buffer.bytes();
+  if (bytes.size() != kDigestSize) {
+    throw MalformedProof(std::string(what) + " is not a SHA-256 hash", "32 bytes",
+                         std::to_string(bytes.size()) + " bytes",
+                         "check that hashes are raw bytes, neither hex nor base64");
+  }
+  Digest digest;
+  std::copy(bytes.begin(), bytes.end(), digest.begin());
+  return digest;
+}
+
+inline std::vector<Digest> to_proof(const py::iterable& proof) {
+  std::vector<Digest> hashes;
+  for (const py::handle item : proof) hashes.push_back(to_hash(item, "an entry of the proof"));
+  return hashes;
+}
+
+inline std::vector<Digest> leaf_hashes(const py::iterable& leaves) {
+  std::vector<Digest> hashes;
+  for (const py::handle leaf : leaves) {
+    hashes.push_back(merkle::leaf_hash(Buffer(leaf).bytes()));
+  }
+  return hashes;
+}
+
+// Leaf hashes one after the other, 32 bytes each.
+inline std::vector<Digest> split_hashes(const py::buffer& data) {
+  const Buffer buffer(data);
+  const Bytes bytes = buffer.bytes();
+  if (bytes.size() % kDigestSize != 0) {
+    throw MalformedProof("leaf hashes have 32 bytes each", "a multiple of 32 bytes",
+                         std::to_string(bytes.size()) + " bytes", "check the leaf hashes");
+  }
+  std::vector<Digest> hashes(bytes.size() / kDigestSize);
+  if (!bytes.empty()) std::memcpy(hashes.data(), bytes.data(), bytes.size());
+  return hashes;
+}
+
+inline py::typing::List<py::bytes> to_list(const std::vector<Digest>& hashes) {
+  py::typing::List<py::bytes> list;
+  for (const Digest& hash : hashes) list.append(to_bytes(hash));
+  return list;
+}
+
+}  // namespace torchnotary

@@ -1,0 +1,83 @@
+"""torchnotary proves what a model actually ran: signed, logged, verifiable inference records.
+
+Three steps: ``pip install``, ``@torchnotary.record``, ``torchnotary verify``. Every name is
+imported on first use, so that verifying a record needs neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "record": "notary",
+    "Notary": "notary",
+    "verify": "verifier.steps",
+    "Verdict": "verifier.verdict",
+    "reproduce": "replay.reproduction",
+    "Reproduction": "replay.reproduction",
+    "diff": "replay.comparison",
+    "pin": "lockfile",
+    "check_pin": "lockfile",
+    "commit": "commitment",
+    "Commitment": "commitment",
+    "Manifest": "manifest",
+    "Record": "statement.record",
+    "NotaryError": "errors",
+    "MalformedRecord": "errors",
+    "MalformedProof": "errors",
+    "RootMismatch": "errors",
+    "UnsupportedTensor": "errors",
+    "UnknownSigner": "errors",
+    "WeightsChanged": "errors",
+    "NotExact": "errors",
+    "PinMismatch": "errors",
+    "LogCorrupt": "errors",
+    "VerificationFailed": "errors",
+}
+_MODULES = ("errors", "hashing", "merkle")
+
+__all__ = [*_HOMES, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        value = getattr(_import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name in _MODULES:
+        value = _import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from . import errors, hashing, merkle
+    from .commitment import Commitment, commit
+    from .errors import (
+        LogCorrupt,
+        MalformedProof,
+        MalformedRecord,
+        NotaryError,
+        NotExact,
+        PinMismatch,
+        RootMismatch,
+        UnknownSigner,
+        UnsupportedTensor,
+        VerificationFailed,
+        WeightsChanged,
+    )
+    from .lockfile import check_pin, pin
+    from .manifest import Manifest
+    from .notary import Notary, record
+    from .replay.comparison import diff
+    from .replay.reproduction import Reproduction, reproduce
+    from .statement.record import Record
+    from .verifier.steps import verify
+    from .verifier.verdict import Verdict

@@ -1,0 +1,131 @@
+"""
+Hashing, trees and tensor commitments of torchnotary; needs no torch.
+"""
+from __future__ import annotations
+import collections.abc
+import typing
+import typing_extensions
+__all__: list[str] = ['Blake3', 'View', 'blake3', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'leaf_hash', 'node_hash', 'root', 'root_of_hashes', 'salted', 'salts', 'sha256', 'value_digest']
+class Blake3:
+    """
+    BLAKE3 in pieces; threads may share it.
+    """
+    def __init__(self, key: typing_extensions.Buffer | None = None, context: str | None = None) -> None:
+        """
+        As for `blake3`.
+        """
+    def digest(self, length: typing.SupportsInt | typing.SupportsIndex = 32, seek: typing.SupportsInt | typing.SupportsIndex = 0) -> bytes:
+        """
+        `length` bytes of the output over the input so far, from position `seek` on.
+        """
+    def update(self, data: typing_extensions.Buffer, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
+        """
+        Appends a contiguous buffer to the input.
+        """
+class View:
+    """
+    A tensor in borrowed memory, which `owner` keeps alive.
+    """
+    @staticmethod
+    def from_buffer(data: typing_extensions.Buffer, dtype: str, shape: tuple, offset: typing.SupportsInt | typing.SupportsIndex = 0) -> View:
+        """
+        A row-major tensor, `offset` bytes into a contiguous buffer that it holds.
+        Raises UnsupportedTensor where it reaches beyond the buffer.
+        """
+    def __init__(self, ptr: typing.SupportsInt | typing.SupportsIndex, dtype: str, shape: tuple, strides: tuple, conj: bool = False, neg: bool = False, owner: typing.Any = None) -> None:
+        """
+        `ptr` is the address of element 0, 0, …; sizes and strides count elements; `dtype` is
+        torch's name. Raises UnsupportedTensor where there is no commitment rule.
+        """
+    def commit(self, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> tuple[bytes, bytes]:
+        """
+        (data root, digest), 32 bytes each.
+        """
+    def row_digests(self, max_rows: typing.SupportsInt | typing.SupportsIndex = 4096, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
+        """
+        The digests of the rows of axis 0, 32 bytes each in one; more than `max_rows` are cut
+        into equal runs. Raises UnsupportedTensor for rank < 2 and for no rows.
+        """
+    def tobytes(self) -> bytes:
+        """
+        The data bytes: row-major, little-endian.
+        """
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def shape(self) -> tuple[int, ...]:
+        ...
+def blake3(data: typing_extensions.Buffer, key: typing_extensions.Buffer | None = None, context: str | None = None, length: typing.SupportsInt | typing.SupportsIndex = 32, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
+    """
+    BLAKE3 of a contiguous buffer: `length` bytes of the hash, of the keyed hash (`key`, 32
+    bytes) or of derive-key (`context`). Raises ValueError for another key length or both.
+    """
+def consistency_proof(leaves: collections.abc.Iterable, size1: typing.SupportsInt | typing.SupportsIndex) -> list[bytes]:
+    """
+    The proof that the first `size1` entries are a prefix (RFC 9162 §2.1.4.1).
+    Raises MalformedProof unless 0 < `size1` ≤ the number of entries.
+    """
+def consistency_proof_of_hashes(hashes: typing_extensions.Buffer, size1: typing.SupportsInt | typing.SupportsIndex) -> list[bytes]:
+    """
+    `consistency_proof` over leaf hashes, 32 bytes each in one buffer.
+    """
+def consistency_roots(size1: typing.SupportsInt | typing.SupportsIndex, size2: typing.SupportsInt | typing.SupportsIndex, proof: collections.abc.Iterable, root1: typing_extensions.Buffer) -> tuple[bytes, bytes]:
+    """
+    The two roots that a consistency proof implies (RFC 9162 §2.1.4.2); comparing is the
+    caller's. Raises MalformedProof for sizes, hashes or proof lengths that cannot be.
+    """
+def cpu_path() -> str:
+    """
+    The code path in use: avx512, avx2, neon or portable; TORCHNOTARY_CPU narrows it.
+    Raises NotaryError where the variable asks for a path that this machine lacks.
+    """
+def inclusion_proof(leaves: collections.abc.Iterable, index: typing.SupportsInt | typing.SupportsIndex) -> list[bytes]:
+    """
+    The siblings of entry `index`, lowest first (RFC 9162 §2.1.3.1).
+    Raises MalformedProof unless `index` is in the tree.
+    """
+def inclusion_proof_of_hashes(hashes: typing_extensions.Buffer, index: typing.SupportsInt | typing.SupportsIndex) -> list[bytes]:
+    """
+    `inclusion_proof` over leaf hashes, 32 bytes each in one buffer.
+    """
+def inclusion_root(index: typing.SupportsInt | typing.SupportsIndex, size: typing.SupportsInt | typing.SupportsIndex, leaf_hash: typing_extensions.Buffer, proof: collections.abc.Iterable) -> bytes:
+    """
+    The root that an inclusion proof implies (RFC 9162 §2.1.3.2); comparing is the caller's.
+    Raises MalformedProof for an index, hash or proof length that cannot be.
+    """
+def leaf_hash(leaf: typing_extensions.Buffer) -> bytes:
+    """
+    SHA-256(00 ‖ leaf).
+    """
+def node_hash(left: typing_extensions.Buffer, right: typing_extensions.Buffer) -> bytes:
+    """
+    SHA-256(01 ‖ left ‖ right).
+    """
+def root(leaves: collections.abc.Iterable) -> bytes:
+    """
+    The root over entries (RFC 9162 §2.1.1).
+    """
+def root_of_hashes(hashes: typing_extensions.Buffer) -> bytes:
+    """
+    The root over leaf hashes, 32 bytes each in one buffer.
+    """
+def salted(secret: typing_extensions.Buffer, tree: typing.SupportsInt | typing.SupportsIndex, line: typing.SupportsInt | typing.SupportsIndex, digests: typing_extensions.Buffer) -> bytes:
+    """
+    The salted forms of digests of slots 0 …, 32 bytes each in one.
+    """
+def salts(secret: typing_extensions.Buffer, tree: typing.SupportsInt | typing.SupportsIndex, line: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex) -> bytes:
+    """
+    The salts of slots 0 … n - 1 of a line, 32 bytes each in one; `secret` has 32 bytes.
+    """
+def sha256(data: typing_extensions.Buffer) -> bytes:
+    """
+    SHA-256 (FIPS 180-4) of a contiguous buffer: 32 bytes.
+    """
+def value_digest(encoded: typing_extensions.Buffer) -> bytes:
+    """
+    The digest (32 bytes) of a plain value's typed encoding.
+    """

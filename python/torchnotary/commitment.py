@@ -1,0 +1,141 @@
+"""Tensors to digests: the one way from a torch tensor or numpy array to its commitment.
+
+Neither torch nor numpy is imported: a tensor can only exist where its library is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from torchnotary import _core
+from torchnotary.errors import UnsupportedTensor
+from torchnotary.hashing import threads_for
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """What a tensor's content commits to (docs/formats.md, "Tensor"); digests in hex.
+
+    ``data_root`` is plain BLAKE3 of the elements in row-major order, little-endian, which
+    ``b3sum`` can check; ``digest`` covers it together with dtype, shape and size.
+    """
+
+    digest: str
+    data_root: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+def commit(tensor: Any) -> Commitment:
+    """Commit to a torch tensor, numpy array or numpy scalar, on any device, of any strides.
+
+    Equal content gives equal digests, whatever library, device or memory layout holds it.
+    Raises `UnsupportedTensor`, naming the layout, dtype or device, where there is no rule.
+    """
+    borrowed = view(tensor)
+    data_root, digest = borrowed.commit(threads_for(borrowed.nbytes))
+    return Commitment(
+        digest.hex(), data_root.hex(), borrowed.dtype, borrowed.shape, borrowed.nbytes
+    )
+
+
+def view(tensor: Any) -> _core.View:
+    """The tensor's memory as `_core.View`, borrowed where it lies on the CPU; not yet hashed.
+
+    Raises `UnsupportedTensor` as `commit` does.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(tensor, torch.Tensor):
+        return _torch_view(tensor, torch)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(tensor, (numpy.ndarray, numpy.generic)):
+        return _numpy_view(numpy.asanyarray(tensor), numpy)
+    if isinstance(tensor, _core.View):
+        return tensor
+    _refuse("this is not a tensor", "a torch.Tensor or numpy.ndarray", type(tensor).__qualname__)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether the value is a torch tensor, a numpy array or a numpy number."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return True
+    numpy = sys.modules.get("numpy")
+    if numpy is None or isinstance(value, (str, bytes)):
+        return False
+    return isinstance(value, (numpy.ndarray, numpy.generic))
+
+
+# Names by dtype, torch's and numpy's: asking a dtype for its name costs more than the look-up.
+_names: dict[Any, str] = {}
+
+
+def _torch_view(tensor: Any, torch: Any) -> _core.View:
+    cls = type(tensor)
+    if (
+        cls is not torch.Tensor
+        and cls is not torch.nn.Parameter
+        and cls.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+    ):
+        # FakeTensor, DTensor, quantised wrappers …: the class alone knows what its data are.
+        _refuse("a tensor subclass with its own dispatch has no commitment rule", "", cls.__name__)
+    if tensor.layout is not torch.strided:
+        _refuse("this tensor layout has no commitment rule", "torch.strided", tensor.layout)
+    if tensor.is_quantized:
+        _refuse("quantised tensors have no commitment rule", "a plain dtype", tensor.dtype)
+    if tensor.is_nested:
+        _refuse("nested tensors have no commitment rule", "a plain tensor", "a nested one")
+    if not tensor.is_cpu:
+        if tensor.is_meta:
+            _refuse("a meta tensor has no data", "data on a device", "device meta")
+        tensor = tensor.detach().cpu()
+    dtype = tensor.dtype
+    name = _names.get(dtype)
+    if name is None:
+        name = _names[dtype] = str(dtype).removeprefix("torch.")
+    try:
+        pointer, shape, strides = tensor.data_ptr(), tensor.shape, tensor.stride()
+    except (RuntimeError, ValueError) as error:  # functorch wrappers, lazy parameters: no storage
+        raise UnsupportedTensor(
+            f"the data of this {cls.__name__} cannot be read",
+            next_step="commit the tensor outside the transform, or once it is initialised",
+        ) from error
+    return _core.View(pointer, name, shape, strides, tensor.is_conj(), tensor.is_neg(), tensor)
+
+
+def _numpy_view(array: Any, numpy: Any) -> _core.View:
+    if isinstance(array, numpy.ma.MaskedArray):
+        _refuse("masked arrays have no commitment rule", "a plain array", "a masked one")
+    dtype = array.dtype
+    if dtype.kind in "OSUMm" or dtype.names is not None:
+        _refuse("arrays of this dtype have no commitment rule", "a numeric dtype", dtype)
+    if not dtype.isnative:
+        array = array.byteswap().view(dtype.newbyteorder("="))
+        dtype = array.dtype
+    name = _names.get(dtype)
+    if name is None:
+        name = _names[dtype] = dtype.name
+    itemsize = dtype.itemsize
+    if any(stride % itemsize for stride in array.strides):
+        array = array.copy(order="C")  # a field of packed records
+    return _core.View(
+        array.__array_interface__["data"][0],
+        name,
+        array.shape,
+        tuple(stride // itemsize for stride in array.strides),
+        False,
+        False,
+        array,
+    )
+
+
+def _refuse(message: str, expected: str, actual: Any) -> NoReturn:
+    raise UnsupportedTensor(
+        message,
+        expected=expected or None,
+        actual=actual,
+        next_step="convert it to a dense tensor of plain numbers first",
+    )

