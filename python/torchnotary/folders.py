@@ -1,0 +1,74 @@
+"""Where torchnotary keeps things: the user's configuration (keys) and data (logs) folders.
+
+``TORCHNOTARY_HOME`` replaces both, for containers and CI; ``TORCHNOTARY_LOG`` names the
+default log folder. Nothing here creates anything until it is asked to.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import NotaryError
+
+
+def config_home() -> Path:
+    """The folder of keys, trusted keys and log tokens."""
+    return _home("user_config_dir")
+
+
+def data_home() -> Path:
+    """The folder of the default log and of the list of known logs."""
+    return _home("user_data_dir")
+
+
+def default_log() -> Path:
+    """The log folder that is used when none is named."""
+    named = os.environ.get("TORCHNOTARY_LOG")
+    return Path(named).expanduser().absolute() if named else data_home() / "log"
+
+
+def _home(platform_folder: str) -> Path:
+    named = os.environ.get("TORCHNOTARY_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    import platformdirs
+
+    folder = Path(getattr(platformdirs, platform_folder)("torchnotary", appauthor=False))
+    if not folder.is_absolute():
+        raise NotaryError(
+            "this user has no home folder",
+            actual=folder,
+            next_step="set TORCHNOTARY_HOME to a folder that can be written",
+        )
+    return folder
+
+
+def can_create(path: Path) -> bool:
+    """Whether ``path`` could be created: the nearest folder that exists can be written."""
+    return os.access(_nearest(path), os.W_OK | os.X_OK)
+
+
+def check_can_create(path: Path, what: str, next_step: str) -> None:
+    """Raises NotaryError with ``next_step`` where ``path`` could not be created as a folder."""
+    nearest = _nearest(path)
+    if not nearest.is_dir():
+        raise NotaryError(f"{what} cannot be at {path}: {nearest} is a file", next_step=next_step)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise NotaryError(
+            f"{what} cannot be made at {path}: {nearest} cannot be written", next_step=next_step
+        )
+
+
+def make_private(folder: Path) -> Path:
+    """``folder``, created with its parents if missing; only its owner may enter it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _nearest(path: Path) -> Path:
+    path = path.absolute()
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
