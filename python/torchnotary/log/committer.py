@@ -1,0 +1,269 @@
+"""The writer thread of a folder: takes what has gathered, signs it and commits it at once.
+
+Private parts are committed first, then the log, then the token outside the folder, and only
+then is the new size signed as a checkpoint. A failure fails its whole batch; the next batch
+claims a log anew.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sqlite3
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from ..errors import NotaryError
+from ..statement import envelope as dsse
+from . import forks
+from .checkpoint import Checkpoint
+from .claim import Claim, claim
+from .jobs import EntryRef, Prepared, Ticket
+from .store import Entry
+
+QUEUE_JOBS = 4096
+BATCH_JOBS = 256
+BATCH_BYTES = 64 * 2**20
+_NAME_A_FOLDER = "free space there, or name another folder (TORCHNOTARY_LOG)"
+
+
+class Committer:
+    """The queue, thread and claimed log that every handle on one folder shares.
+
+    It can be stopped and started again; only in a forked child it is done for (``inherited``).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.handles = 0
+        self.inherited = False
+        self.running = False
+        self.queue: SimpleQueue[Ticket | None] = SimpleQueue()
+        self.claimed: Claim | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.RLock()
+        self._room = threading.Condition()
+
+    def start(self) -> None:
+        """Starts the thread; where there can be none any more, stores what is queued here."""
+        with self._starting:
+            if self.running:
+                return
+            self._thread = None if _exiting else self._new_thread()
+            if self._thread is None:
+                self.queue.put(None)
+                self._run()
+                return
+            self.running = True
+        _flush_when_a_worker_ends()
+
+    def _new_thread(self) -> threading.Thread | None:
+        thread = threading.Thread(target=self._run, name="torchnotary-writer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # Python 3.12 and later start no thread once the interpreter shuts down.
+            return None
+        return thread
+
+    def stop(self) -> None:
+        """Stores what is queued, ends the thread and releases the log."""
+        with self._starting:
+            if self._thread is not None:
+                self.queue.put(None)
+                self._thread.join()
+                self._thread, self.running = None, False
+        # Whatever came after the end mark by a caller who still saw the thread running.
+        if not self.queue.empty():
+            self.start()
+
+    def wait_for_room(self) -> None:
+        with self._room:
+            while self.queue.qsize() >= QUEUE_JOBS:
+                # The timeout covers a batch that is taken between the test and the wait.
+                self._room.wait(0.05)
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            batch, ended = self._next_batch()
+            with self._room:
+                self._room.notify_all()
+            self._process(batch)
+        with forks.gate:
+            self._release()
+
+    def _next_batch(self) -> tuple[list[Ticket], bool]:
+        """What has gathered, at least one ticket unless the end mark came first."""
+        item = self.queue.get()
+        batch: list[Ticket] = []
+        while item is not None:
+            batch.append(item)
+            if len(batch) >= BATCH_JOBS:
+                return batch, False
+            try:
+                item = self.queue.get_nowait()
+            except Empty:
+                return batch, False
+        return batch, True
+
+    def _process(self, batch: list[Ticket]) -> None:
+        built: list[_Built] = []
+        weight = 0
+        for ticket in batch:
+            if ticket.job is None:
+                self._commit(built)
+                built, weight = [], 0
+                ticket.settle(None)
+                continue
+            try:
+                prepared = ticket.job.build()
+                envelope = dsse.sign(prepared.payload, prepared.signer)
+            except BaseException as error:
+                # Not even a SystemExit may end the thread others wait for.
+                ticket.settle(None, error)
+                continue
+            built.append(_Built(ticket, prepared, envelope))
+            weight += prepared.private.nbytes if prepared.private else 0
+            if weight >= BATCH_BYTES:
+                self._commit(built)
+                built, weight = [], 0
+        self._commit(built)
+
+    def _commit(self, built: list[_Built]) -> None:
+        """Stores records together and settles their tickets; a failure fails all of them."""
+        if not built:
+            return
+        try:
+            with forks.gate:
+                first, log = self._store(built)
+        except BaseException as error:
+            with forks.gate:
+                self._release()
+            failure = _explained(error, self.folder)
+            for item in built:
+                item.ticket.settle(None, failure)
+            return
+        for index, item in enumerate(built, start=first):
+            item.ticket.settle(EntryRef(item.envelope.record_id, index, log))
+
+    def _store(self, built: list[_Built]) -> tuple[int, Path]:
+        if self.claimed is not None and not self.claimed.is_intact():
+            self._release()
+        if self.claimed is None:
+            self.claimed = claim(self.folder)
+        store, custody = self.claimed.store, self.claimed.custody
+        private = [
+            (index, item.envelope.record_id, item.prepared.private)
+            for index, item in enumerate(built, start=store.head()[0])
+            if item.prepared.private is not None
+        ]
+        if private:
+            self.claimed.private.put(private)
+        first = store.append(item.entry() for item in built)
+        # From here on the entries are durable. The token comes before the signature, so that a
+        # restored folder is known to be behind whatever was signed.
+        size, root = store.head()
+        custody.advance(size, root)
+        store.put_checkpoint(size, Checkpoint(custody.origin, size, root).sign(custody.key))
+        return first, self.claimed.path
+
+    def _release(self) -> None:
+        claimed, self.claimed = self.claimed, None
+        if claimed is not None:
+            # After a failed write closing may fail as well; the next batch claims a log anew.
+            with contextlib.suppress(sqlite3.Error, OSError):
+                claimed.release()
+
+
+@dataclass(frozen=True)
+class _Built:
+    ticket: Ticket
+    prepared: Prepared
+    envelope: dsse.Envelope
+
+    def entry(self) -> Entry:
+        prepared = self.prepared
+        return Entry(
+            self.envelope, prepared.signer.public, prepared.time, prepared.name, prepared.labels
+        )
+
+
+_committers: dict[Path, Committer] = {}
+_committers_lock = threading.Lock()
+_exiting = False
+_worker_end_watched = False
+
+
+def attach(folder: Path) -> Committer:
+    """The committer of ``folder`` in this process, with one handle more on it."""
+    with _committers_lock:
+        committer = _committers.get(folder)
+        if committer is None:
+            committer = _committers[folder] = Committer(folder)
+        committer.handles += 1
+        return committer
+
+
+def detach(committer: Committer) -> None:
+    """Gives a handle back; the last one stops the committer."""
+    with _committers_lock:
+        committer.handles -= 1
+        last = committer.handles == 0
+    if last and not committer.inherited:
+        committer.stop()
+
+
+def _stop_all() -> None:
+    for committer in list(_committers.values()):
+        committer.stop()
+
+
+def _stop_at_exit() -> None:
+    global _exiting
+    _exiting = True
+    _stop_all()
+
+
+def _flush_when_a_worker_ends() -> None:
+    """multiprocessing's children leave without atexit; they run finalizers of their own instead."""
+    global _worker_end_watched
+    process = sys.modules.get("multiprocessing.process")
+    if _worker_end_watched or process is None or process.parent_process() is None:
+        return
+    from multiprocessing import util
+
+    _worker_end_watched = True
+    util.Finalize(None, _stop_all, exitpriority=100)
+
+
+def _leave_inherited() -> None:
+    """A forked child starts afresh: the parent's writers, connections and locks are not its own."""
+    global _committers, _committers_lock, _worker_end_watched
+    for committer in _committers.values():
+        committer.inherited = True
+        if committer.claimed is not None:
+            # The lock would stay held as long as the child keeps the descriptor open.
+            os.close(committer.claimed.lock)
+            forks.never_collect(committer.claimed)
+    _committers, _committers_lock, _worker_end_watched = {}, threading.Lock(), False
+
+
+def _explained(error: BaseException, folder: Path) -> NotaryError:
+    if isinstance(error, NotaryError):
+        return error
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    explained = NotaryError(
+        f"records could not be stored in {folder}: {text or type(error).__name__}",
+        next_step=_NAME_A_FOLDER,
+    )
+    explained.__cause__ = error
+    return explained
+
+
+atexit.register(_stop_at_exit)
+forks.in_child(_leave_inherited)

@@ -1,0 +1,251 @@
+"""The log's private store: secrets, unsalted digests and files of records, never published.
+
+It lies in a folder only its owner may enter, overwrites what it deletes, and keeps a file that
+many records share (a manifest) once, by its SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import LogCorrupt
+from . import database
+
+APPLICATION_ID = 0x746E5031
+# A file is kept in parts, because SQLite holds at most 1 GB in one value.
+PART_BYTES = 16 * 2**20
+_PARTS_A_FILE = 2**16
+_SHARED_FILES = 16
+_SCHEMA = """
+CREATE TABLE records (idx INTEGER PRIMARY KEY, record_id BLOB NOT NULL, secret BLOB NOT NULL,
+                      digests BLOB NOT NULL);
+CREATE INDEX records_by_id ON records (record_id);
+CREATE TABLE files (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
+CREATE TABLE parts (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE record_files (idx INTEGER, name TEXT, file INTEGER NOT NULL, PRIMARY KEY (idx, name))
+    WITHOUT ROWID;
+CREATE INDEX record_files_by_file ON record_files (file);
+"""
+
+
+@dataclass(frozen=True)
+class PrivateParts:
+    """What a record keeps for its maker: the 32-byte secret its salts derive from, its unsalted
+    digests (as the recorder encodes them), files by name, and the kept tensors as ``evidence``.
+    """
+
+    secret: bytes
+    digests: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    evidence: bytes | None = None
+
+    @property
+    def nbytes(self) -> int:
+        files = sum(len(data) for data in self.files.values())
+        return len(self.digests) + files + len(self.evidence or b"")
+
+
+@dataclass(frozen=True)
+class PrivateEntry:
+    """The private parts of one stored record; files are read when they are asked for."""
+
+    path: Path
+    record_id: str
+    index: int
+    secret: bytes
+    digests: bytes
+    names: tuple[str, ...]
+
+    def file(self, name: str) -> bytes | None:
+        """The file ``name`` checked against its SHA-256, or None where the record has none."""
+        if name not in self.names:
+            return None
+        with PrivateReader.open(self.path) as store:
+            return store.file(self.index, name)
+
+    @property
+    def evidence(self) -> bytes | None:
+        return self.file("evidence.safetensors")
+
+
+class PrivateReader:
+    """What the owner may ask the private store of one log (``path``: the log's folder)."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> PrivateReader:
+        return cls(path, database.open_reader(database_path(path), APPLICATION_ID))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> PrivateReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rows(self, sql: str, *values: object) -> list[tuple]:
+        return database.read(self._connection, database_path(self.path), sql, values)
+
+    def get(self, record_id: str) -> PrivateEntry | None:
+        rows = self._rows(
+            "SELECT idx, secret, digests FROM records WHERE record_id = ? ORDER BY idx",
+            bytes.fromhex(record_id),
+        )
+        if not rows:
+            return None
+        index, secret, digests = rows[0]
+        named = self._rows("SELECT name FROM record_files WHERE idx = ? ORDER BY name", index)
+        names = tuple(name for (name,) in named)
+        return PrivateEntry(self.path, record_id, index, secret, digests, names)
+
+    def file(self, index: int, name: str) -> bytes:
+        """A file of the record at ``index``; LogCorrupt where its SHA-256 is not what it was."""
+        rows = self._rows(
+            "SELECT f.id, f.sha256 FROM record_files r JOIN files f ON f.id = r.file"
+            " WHERE r.idx = ? AND r.name = ?",
+            index,
+            name,
+        )
+        if not rows:
+            raise LogCorrupt(f"the private store {self.path} lacks {name} of entry {index}")
+        return self.content(*rows[0])
+
+    def content(self, file: int, sha256: bytes) -> bytes:
+        first = file * _PARTS_A_FILE
+        parts = self._rows(
+            "SELECT data FROM parts WHERE id >= ? AND id < ? ORDER BY id",
+            first,
+            first + _PARTS_A_FILE,
+        )
+        data = b"".join(part for (part,) in parts)
+        actual = hashlib.sha256(data).digest()
+        if actual != sha256:
+            raise LogCorrupt(
+                f"a file of the private store {self.path} is damaged",
+                expected=sha256.hex(),
+                actual=actual.hex(),
+                next_step="torchnotary log check",
+            )
+        return data
+
+    def files(self, after: int, count: int) -> list[tuple[int, bytes]]:
+        """The next ``count`` kept files as (id, SHA-256)."""
+        return self._rows(
+            "SELECT id, sha256 FROM files WHERE id > ? ORDER BY id LIMIT ?", after, count
+        )
+
+    def users(self, file: int) -> list[tuple[int, str]]:
+        """The (index, name) under which records refer to a file."""
+        return self._rows("SELECT idx, name FROM record_files WHERE file = ? ORDER BY idx", file)
+
+    def dangling(self) -> list[tuple[int, str]]:
+        """The (index, name) of every file that a record refers to but nobody kept."""
+        return self._rows(
+            "SELECT idx, name FROM record_files WHERE file NOT IN (SELECT id FROM files)"
+            " ORDER BY idx"
+        )
+
+    def records(self, first: int, end: int) -> list[tuple[int, bytes]]:
+        """The records with first ≤ index < end, as (index in the log, record id)."""
+        return self._rows(
+            "SELECT idx, record_id FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", first, end
+        )
+
+
+class PrivateStore(PrivateReader):
+    """The private store, for the process that holds the log's lock."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        super().__init__(path, connection)
+        # Files seen more than once, by content: a manifest is the same bytes object in every
+        # record, and Python keeps an object's hash.
+        self._shared: dict[bytes, int] = {}
+
+    @classmethod
+    def create(cls, path: Path) -> None:
+        database_path(path).parent.mkdir(mode=0o700)
+        database.create(database_path(path), APPLICATION_ID, _SCHEMA, private=True)
+
+    @classmethod
+    def open(cls, path: Path) -> PrivateStore:
+        return cls(
+            path, database.open_writer(database_path(path), APPLICATION_ID, secure_delete=True)
+        )
+
+    def put(self, parts: Iterable[tuple[int, str, PrivateParts]]) -> None:
+        """Keeps the private parts of (index, record id, parts) durably, all or none."""
+        with database.transaction(self._connection, self._shared.clear):
+            for index, record_id, part in parts:
+                self._put(index, record_id, part)
+
+    def forget_from(self, index: int) -> None:
+        """Erases what was kept for entries that never got into the log."""
+        stale = self._rows("SELECT 1 FROM records WHERE idx >= ? LIMIT 1", index)
+        if not stale:
+            return
+        self._shared.clear()
+        with database.transaction(self._connection):
+            self._connection.execute("DELETE FROM records WHERE idx >= ?", (index,))
+            self._connection.execute("DELETE FROM record_files WHERE idx >= ?", (index,))
+            unused = self._rows(
+                "SELECT id FROM files WHERE id NOT IN (SELECT file FROM record_files)"
+            )
+            for (file,) in unused:
+                first = file * _PARTS_A_FILE
+                self._connection.execute(
+                    "DELETE FROM parts WHERE id >= ? AND id < ?", (first, first + _PARTS_A_FILE)
+                )
+                self._connection.execute("DELETE FROM files WHERE id = ?", (file,))
+
+    def _put(self, index: int, record_id: str, parts: PrivateParts) -> None:
+        self._connection.execute(
+            "INSERT INTO records VALUES (?, ?, ?, ?)",
+            (index, bytes.fromhex(record_id), parts.secret, parts.digests),
+        )
+        files = dict(parts.files)
+        if parts.evidence is not None:
+            files["evidence.safetensors"] = parts.evidence
+        self._connection.executemany(
+            "INSERT INTO record_files VALUES (?, ?, ?)",
+            [(index, name, self._file(data)) for name, data in files.items()],
+        )
+
+    def _file(self, data: bytes) -> int:
+        """The id of the file with these bytes, kept now if it is new."""
+        known = self._shared.get(data)
+        if known is not None:
+            return known
+        digest = hashlib.sha256(data).digest()
+        rows = self._rows("SELECT id FROM files WHERE sha256 = ?", digest)
+        if rows:
+            return self._share(data, rows[0][0])
+        file = self._connection.execute(
+            "INSERT INTO files (sha256, size) VALUES (?, ?)", (digest, len(data))
+        ).lastrowid
+        for part, start in enumerate(range(0, len(data), PART_BYTES)):
+            self._connection.execute(
+                "INSERT INTO parts VALUES (?, ?)",
+                (file * _PARTS_A_FILE + part, data[start : start + PART_BYTES]),
+            )
+        return file
+
+    def _share(self, data: bytes, file: int) -> int:
+        if len(data) <= PART_BYTES:
+            if len(self._shared) >= _SHARED_FILES:
+                del self._shared[next(iter(self._shared))]
+            self._shared[data] = file
+        return file
+
+
+def database_path(path: Path) -> Path:
+    """Where the private store of the log in ``path`` lies."""
+    return path / "private" / "private.sqlite"

@@ -1,0 +1,151 @@
+"""Reading a log folder: all its logs as one, from any process, beside the writers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .. import folders
+from ..errors import NotaryError
+from ..statement.bundle import Bundle
+from ..statement.lines import brief
+from . import registry
+from .claim import log_folders
+from .private import PrivateEntry, PrivateReader, database_path
+from .proofs import TlogProof
+from .store import LogReader, StoredEntry
+
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+class LogFolder:
+    """A folder of logs; nothing in it is changed, and it need not exist."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def logs(self) -> list[Path]:
+        """The folders of its logs in the order they were begun."""
+        return log_folders(self.path)
+
+    def find(self, record_id: str) -> StoredEntry | None:
+        """The record with this id, or with an id that begins so (8 digits or more)."""
+        wanted = _record_id(record_id)
+        for path in reversed(self.logs()):
+            with LogReader.open(path) as log:
+                found = log.find(wanted)
+            if found is not None:
+                return found
+        return None
+
+    def bundle(self, record_id: str) -> dict[str, Any]:
+        """The bundle.json of a record, proven under the latest checkpoint its log signed."""
+        wanted = _record_id(record_id)
+        for path in reversed(self.logs()):
+            with LogReader.open(path) as log:
+                found = log.find(wanted)
+                if found is not None:
+                    return _bundle(log, found)
+        raise NotaryError(
+            f"no log in {self.path} has the record {wanted}", next_step="torchnotary log list"
+        )
+
+    def private(self, record_id: str) -> PrivateEntry | None:
+        """What the maker of a record keeps of it, or None where it is not (or no longer) here."""
+        found = self.find(record_id)
+        return None if found is None else private_entry(found)
+
+    def list(
+        self, labels: Mapping[str, str] | None = None, since: str | None = None
+    ) -> Iterator[StoredEntry]:
+        """Records with all ``labels`` from ``since`` on (ISO 8601, UTC if it says nothing else)."""
+        start = None if since is None else normal_time(since)
+        for path in self.logs():
+            with LogReader.open(path) as log:
+                yield from log.records(labels or {}, start)
+
+
+def find_anywhere(record_id: str) -> StoredEntry | None:
+    """The record in any log folder this user has written; logs that cannot be read are skipped
+    (``log check`` names what is wrong with them).
+    """
+    wanted = _record_id(record_id)
+    for path in known_logs():
+        try:
+            with LogReader.open(path) as log:
+                found = log.find(wanted)
+        except NotaryError:
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def known_logs() -> list[Path]:
+    """Every log in the folders this user has written, the latest first."""
+    return [path for folder in _folders() for path in reversed(log_folders(folder))]
+
+
+def private_anywhere(record_id: str) -> PrivateEntry | None:
+    """What this user keeps of a record, in whichever log folder it lies; None where nothing."""
+    found = find_anywhere(record_id)
+    return None if found is None else private_entry(found)
+
+
+def private_entry(entry: StoredEntry) -> PrivateEntry | None:
+    """The private parts of a record that was found; None where its log has none of it."""
+    if not database_path(entry.log).exists():
+        return None
+    with PrivateReader.open(entry.log) as store:
+        return store.get(entry.record_id)
+
+
+def normal_time(text: str) -> str:
+    """A time in the form the log keeps and sorts: UTC with microseconds and a Z."""
+    try:
+        parsed = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
+    except ValueError:
+        raise NotaryError(
+            f"not a time: {brief(text)}", next_step="write it as 2026-11-21 or 2026-11-21T10:02:03Z"
+        ) from None
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=timezone.utc)
+    return parsed.astimezone(timezone.utc).strftime(_TIME)
+
+
+def _bundle(log: LogReader, entry: StoredEntry) -> dict[str, Any]:
+    if entry.envelope is None:
+        raise NotaryError(
+            f"the record {entry.record_id} was erased from its log",
+            next_step="use a copy that was saved before",
+        )
+    checkpoint = log.checkpoint()
+    if checkpoint is None or checkpoint[0] <= entry.index:
+        raise NotaryError(
+            f"the record {entry.record_id} is stored, but no signed checkpoint covers it yet",
+            next_step="record once more in this folder: that signs what a crash left unsigned",
+        )
+    size, note = checkpoint
+    proof = TlogProof(entry.index, tuple(log.inclusion_proof(entry.index, size)), note)
+    bundle = Bundle(
+        entry.envelope, entry.public_key.spki, entry.log_public_key.spki, proof.to_text()
+    )
+    return bundle.to_json()
+
+
+def _record_id(text: str) -> str:
+    wanted = text.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{8,64}", wanted):
+        raise NotaryError(
+            f"not a record id: {brief(text)}", next_step="give 8 to 64 of its hex digits"
+        )
+    return wanted
+
+
+def _folders() -> list[Path]:
+    found = registry.known_folders()
+    default = folders.default_log()
+    return found if default in found else [*found, default]

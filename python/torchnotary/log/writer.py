@@ -1,0 +1,84 @@
+"""Submitting records to a log folder: callers queue jobs, the folder's thread stores them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .. import folders
+from ..errors import NotaryError, Saturated
+from .committer import QUEUE_JOBS, Committer, attach, detach
+from .jobs import EntryRef, Job, Prepared, Ticket
+
+__all__ = ["EntryRef", "Job", "LogWriter", "Prepared", "Ticket"]
+
+
+class LogWriter:
+    """A handle on the one writer a process has for a folder; closing the last one stops it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._closed = False
+        self._committer = attach(folder)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> LogWriter:
+        """The writer of ``folder``; NotaryError where it could not be written. Creates nothing."""
+        path = Path(os.path.realpath(folder))
+        folders.check_can_create(path, "a log", "name another folder (TORCHNOTARY_LOG)")
+        return cls(path)
+
+    def submit(self, job: Job, *, block: bool = False) -> Ticket:
+        """Queues ``job``; where the queue is full, waits (``block``) or raises Saturated."""
+        committer = self._committer
+        if committer.inherited or self._closed:
+            committer = self._committer = self._again()
+        queue = committer.queue
+        if queue.qsize() >= QUEUE_JOBS:
+            if not block:
+                raise Saturated(
+                    f"{QUEUE_JOBS} records are waiting to be stored in {self.folder}",
+                    next_step="record less, sign more calls together, or use a faster disk",
+                )
+            committer.wait_for_room()
+        ticket = Ticket(committer, job)
+        queue.put(ticket)
+        if not committer.running:
+            committer.start()
+        return ticket
+
+    def queued(self) -> int:
+        """How many jobs wait to be taken by the writer's thread."""
+        return 0 if self._committer.inherited else self._committer.queue.qsize()
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Returns once everything submitted so far is settled, durable or failed."""
+        committer = self._committer
+        if committer.inherited or self._closed or not committer.running:
+            return
+        barrier = Ticket(committer, None)
+        committer.queue.put(barrier)
+        barrier.wait(timeout)
+
+    def close(self) -> None:
+        """Flushes; the last handle's close also ends the writer and gives its lock back."""
+        if not self._closed:
+            self._closed = True
+            detach(self._committer)
+
+    @property
+    def log(self) -> Path | None:
+        """The folder of the log being written; None until the first record is stored."""
+        claimed = self._committer.claimed
+        return claimed.path if claimed is not None and not self._committer.inherited else None
+
+    def __enter__(self) -> LogWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _again(self) -> Committer:
+        if self._closed:
+            raise NotaryError(f"the writer of {self.folder} is closed", next_step="open another")
+        return attach(self.folder)
