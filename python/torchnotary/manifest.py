@@ -1,0 +1,233 @@
+"""Manifests: the line files that commit to a model's weights and to its structure.
+
+weights.jsonl has ``{"digest","dtype","name","shape","type":"tensor"}`` for every tensor of the
+``state_dict``, sorted by the UTF-8 bytes of the name (model_lines.py says what becomes of entries
+that are no plain tensors); structure.py has the other file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from . import weights_files
+from .errors import MalformedRecord
+from .manifest_diff import ManifestDiff, compare
+from .model_lines import Progress, of_entries, of_modules, sorted_lines
+from .statement.container import write_atomically
+from .statement.lines import Tree, encode_file, scan_file, tree_of
+
+WEIGHTS, STRUCTURE = "weights.jsonl", "structure.jsonl"
+_TENSOR_KEYS = {"digest", "dtype", "name", "shape", "type"}
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The lines (bytes, without newline) that commit to a model, and the roots of their trees.
+
+    ``structure_lines`` is empty where there is no module to look at (a state_dict, a file), and
+    ``unbound`` names entries of such a source that no line covers.
+    """
+
+    weights_lines: list[bytes]
+    structure_lines: list[bytes]
+    unbound: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, source: Any, *, progress: Progress | None = None, reuse: Manifest | None = None
+    ) -> Manifest:
+        """The manifest of a module, a state_dict, a file or folder of weights, or of several
+        modules by name (their names become the prefixes ``name.``).
+
+        ``reuse`` is an earlier manifest of the same module, whose weights are known not to have
+        changed: its weights lines are taken as they are. Raises UnsupportedTensor naming an entry
+        that no rule covers, MalformedRecord for a damaged file, OSError for one that cannot be
+        opened, TypeError for anything else.
+        """
+        if isinstance(source, (str, os.PathLike)):
+            return cls(*_of_path(Path(source), progress))
+        earlier = reuse.weights_lines if reuse else None
+        if _is_module(source):
+            return cls(*of_modules({"": source}, progress, earlier))
+        if isinstance(source, Mapping):
+            modules = [_is_module(value) for value in source.values()]
+            if modules and all(modules):
+                return cls(*of_modules(_checked_names(source), progress, earlier))
+            if not any(modules):
+                lines, unbound = of_entries(_checked_names(source), progress)
+                return cls(lines, [], unbound)
+        raise TypeError(
+            "a manifest is made of a torch.nn.Module, a state_dict, a dict of modules by name, or "
+            f"the path of a weights file or folder, not of {type(source).__qualname__}"
+        )
+
+    @cached_property
+    def weights(self) -> Tree | None:
+        """Root and size of weights.jsonl, None where there are no weights."""
+        return tree_of(self.weights_lines) if self.weights_lines else None
+
+    @cached_property
+    def structure(self) -> Tree | None:
+        """Root and size of structure.jsonl, None where the structure is not known."""
+        return tree_of(self.structure_lines) if self.structure_lines else None
+
+    @property
+    def weights_root(self) -> str | None:
+        return self.weights.root if self.weights else None
+
+    @property
+    def weights_size(self) -> int:
+        return len(self.weights_lines)
+
+    @property
+    def structure_root(self) -> str | None:
+        return self.structure.root if self.structure else None
+
+    @property
+    def structure_size(self) -> int:
+        return len(self.structure_lines)
+
+    def diff(self, other: Manifest) -> ManifestDiff:
+        """What differs in ``other`` as against this manifest, which counts as the earlier one."""
+        return compare(self, other)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes weights.jsonl and structure.jsonl into ``folder``, made if need be; an empty
+        part has no file, and one left there by an earlier manifest is removed."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, lines in ((WEIGHTS, self.weights_lines), (STRUCTURE, self.structure_lines)):
+            if lines:
+                write_atomically(folder / name, encode_file(lines))
+            else:
+                (folder / name).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Manifest:
+        """Reads what :meth:`save` wrote. Raises MalformedRecord where a file is not in its one
+        encoding or the two do not belong together, FileNotFoundError where there is neither."""
+        folder = Path(folder)
+        files = {name: folder / name for name in (WEIGHTS, STRUCTURE)}
+        found = {name: path.read_bytes() for name, path in files.items() if path.exists()}
+        if not found:
+            raise FileNotFoundError(2, f"no {WEIGHTS} and no {STRUCTURE} in it", str(folder))
+        return cls.from_files(found.get(WEIGHTS), found.get(STRUCTURE))
+
+    @classmethod
+    def from_files(cls, weights: bytes | None, structure: bytes | None) -> Manifest:
+        """The manifest in the contents of weights.jsonl and structure.jsonl, strictly parsed."""
+        manifest = cls(
+            parse_weights(weights) if weights is not None else [],
+            parse_structure(structure) if structure is not None else [],
+        )
+        require_belonging(manifest)
+        return manifest
+
+
+def parse_weights(data: bytes, name: str = WEIGHTS) -> list[bytes]:
+    """The lines of a weights file; MalformedRecord unless each one is a tensor line."""
+    lines = []
+    for line, value in scan_file(data, name=name, sorted_by="name"):
+        check_tensor_line(value, ("tensor",), f"{name} line {len(lines) + 1}")
+        lines.append(line)
+    return lines
+
+
+def parse_structure(data: bytes, name: str = STRUCTURE) -> list[bytes]:
+    """The lines of a structure file; MalformedRecord unless each one follows structure.py."""
+    lines: list[bytes] = []
+    kinds: list[str] = []
+    for line, value in scan_file(data, name=name, sorted_by="name"):
+        check_structure_line(value, f"{name} line {len(lines) + 1}")
+        lines.append(line)
+        kinds.append(value["type"])
+    order = {"weights": 0, "buffer": 1, "parameter": 2, "module": 3}
+    if kinds.count("weights") > 1 or kinds != sorted(kinds, key=order.__getitem__):
+        raise MalformedRecord(
+            f"{name}: lines out of order",
+            expected="at most one weights line, then buffers, parameters, modules",
+        )
+    return lines
+
+
+def check_tensor_line(value: Mapping[str, Any], types: Iterable[str], where: str) -> None:
+    """Raises MalformedRecord unless ``value`` is a tensor line of one of ``types``."""
+    shape = value.get("shape")
+    if (
+        value.keys() != _TENSOR_KEYS
+        or value["type"] not in types
+        or not all(isinstance(value[key], str) for key in ("digest", "dtype", "name"))
+        or not _HEX64.fullmatch(value["digest"])
+        or not isinstance(shape, list)
+        or not all(type(size) is int and size >= 0 for size in shape)
+    ):
+        raise MalformedRecord(
+            f"{where} is not a tensor line", expected=f"{sorted(_TENSOR_KEYS)}, type {types}"
+        )
+
+
+def check_structure_line(value: Mapping[str, Any], where: str) -> None:
+    """Raises MalformedRecord unless ``value`` is one of the lines structure.py writes."""
+    kind = value["type"]
+    if kind in ("buffer", "parameter"):
+        check_tensor_line(value, ("buffer", "parameter"), where)
+    elif kind == "weights":
+        Tree.from_json({key: item for key, item in value.items() if key != "type"}, where)
+    elif kind != "module" or not (
+        value.keys() == {"attributes", "class", "name", "type", "unbound"}
+        and isinstance(value["attributes"], dict)
+        and isinstance(value["class"], str)
+        and isinstance(value["name"], str)
+        and isinstance(value["unbound"], list)
+        and all(isinstance(name, str) for name in value["unbound"])
+    ):
+        raise MalformedRecord(f"{where} is not a line of a structure file")
+
+
+def require_belonging(manifest: Manifest) -> None:
+    """Raises MalformedRecord where the structure speaks of other weights than the manifest has."""
+    claimed = weights_claimed(manifest.structure_lines)
+    if manifest.structure_lines and manifest.weights_lines and claimed != manifest.weights:
+        raise MalformedRecord(
+            "the structure belongs to other weights",
+            expected=claimed.root if claimed else None,
+            actual=manifest.weights_root,
+            next_step="make both files anew: torchnotary manifest MODEL",
+        )
+
+
+def weights_claimed(structure_lines: list[bytes]) -> Tree | None:
+    """The weights that a structure belongs to, by its first line."""
+    first = json.loads(structure_lines[0]) if structure_lines else {"type": None}
+    return Tree(first["root"], first["size"]) if first["type"] == "weights" else None
+
+
+def _of_path(
+    path: Path, progress: Progress | None
+) -> tuple[list[bytes], list[bytes], tuple[str, ...]]:
+    found = weights_files.find(path)
+    if found.pickled:
+        lines, unbound = of_entries(weights_files.load_pickled(found.pickled), progress)
+        return lines, [], unbound
+    return sorted_lines(weights_files.tensor_lines(found, progress)), [], ()
+
+
+def _checked_names(source: Mapping[Any, Any]) -> Mapping[str, Any]:
+    for name in source:
+        if not isinstance(name, str):
+            raise TypeError(f"names are strings, not {type(name).__qualname__}: {name!r}")
+    return source
+
+
+def _is_module(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)

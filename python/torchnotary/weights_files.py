@@ -1,0 +1,269 @@
+"""Weights on disk: which files a path stands for, and the tensors in them.
+
+A path is a .safetensors file, a *.safetensors.index.json with its shards, a .pt, .pth or .bin
+file (read by ``torch.load(weights_only=True)``, so nothing in it runs), or a folder: its index,
+else all its .safetensors files, else pytorch_model.bin. In a sentence-transformers folder
+(modules.json) the files of its subfolders come too, their names prefixed by the module's.
+Safetensors files need neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import _core
+from .errors import MalformedRecord, NotaryError
+from .hashing import threads_for
+from .model_lines import Progress
+from .safetensors_header import StoredTensor, read_header
+
+SUPPORTED = (
+    "a .safetensors file, a .safetensors.index.json, a .pt, .pth or .bin file, "
+    "or a folder with one of these"
+)
+_INDEX = ".safetensors.index.json"
+_PICKLED = (".pt", ".pth", ".bin")
+_STATE_KEYS = ("state_dict", "model_state_dict")
+
+
+@dataclass(frozen=True)
+class WeightsFiles:
+    """The files a path stands for: safetensors files with the prefix of their tensors' names and
+    the names they must hold, or pickled ones."""
+
+    safetensors: list[tuple[str, Path, frozenset[str]]] = field(default_factory=list)
+    pickled: list[Path] = field(default_factory=list)
+
+
+def find(path: Path) -> WeightsFiles:
+    """The weights files of ``path``; NotaryError naming what is supported where there are none."""
+    if path.is_dir():
+        return _in_folder(path)
+    if path.name.endswith(_INDEX):
+        return WeightsFiles(_shards(path, ""))
+    if path.suffix == ".safetensors":
+        return WeightsFiles([("", path, frozenset())])
+    if path.suffix in _PICKLED:
+        return WeightsFiles(pickled=[path])
+    if not path.exists():
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+    raise NotaryError(f"{path} is not a weights file", next_step=f"give {SUPPORTED}")
+
+
+def tensor_lines(files: WeightsFiles, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
+    """The objects of the weights lines of safetensors files, in the order of the files."""
+    headers = [_open_header(path, required) for _, path, required in files.safetensors]
+    total = sum(tensor.nbytes for tensors in headers for tensor in tensors)
+    done = 0
+    homes: dict[str, Path] = {}
+    for (prefix, path, _), tensors in zip(files.safetensors, headers, strict=True):
+        for stored, digest in _digests(path, tensors):
+            name = prefix + stored.name
+            if name in homes:
+                raise MalformedRecord(
+                    f"two files hold a tensor {name!r}",
+                    expected=homes[name],
+                    actual=path,
+                    next_step="give the one that the model loads",
+                )
+            homes[name] = path
+            done += stored.nbytes
+            if progress:
+                progress(done, total, name)
+            yield {
+                "digest": digest,
+                "dtype": stored.dtype,
+                "name": name,
+                "shape": list(stored.shape),
+                "type": "tensor",
+            }
+
+
+def load_pickled(paths: list[Path]) -> dict[str, Any]:
+    """The entries of torch-saved state_dicts, memory-mapped where the file allows it."""
+    entries: dict[str, Any] = {}
+    for path in paths:
+        loaded = _load(path)
+        for key in _STATE_KEYS:
+            if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+                loaded = loaded[key]
+        if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
+            raise MalformedRecord(
+                f"{path} holds no state_dict",
+                actual=type(loaded).__name__,
+                next_step="save one: torch.save(model.state_dict(), path)",
+            )
+        if repeated := entries.keys() & loaded.keys():
+            raise MalformedRecord(f"{path} repeats the tensor {min(repeated)!r} of another file")
+        entries.update(loaded)
+    return entries
+
+
+def _load(path: Path) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise NotaryError(
+            f"reading {path} needs torch, which is not installed",
+            next_step="install torch, or give a .safetensors file",
+        ) from None
+    try:
+        # Files from before the ZIP format cannot be mapped.
+        mapped = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except OSError:
+        raise
+    except Exception as error:
+        # On damaged bytes torch's reader fails as they happen to make it: IndexError, KeyError …
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MalformedRecord(
+            f"{path} is not a file of plain tensors: {first}",
+            next_step="save the weights alone, as .safetensors or torch.save(model.state_dict())",
+        ) from error
+
+
+def _in_folder(folder: Path) -> WeightsFiles:
+    found = _safetensors_in(folder, "")
+    for prefix, inner in _parts_of_sentence_transformer(folder):
+        found += _safetensors_in(inner, prefix)
+    if found:
+        return WeightsFiles(found)
+    index = folder / "pytorch_model.bin.index.json"
+    if index.exists():
+        shards = sorted(set(_weight_map(index).values()))
+        return WeightsFiles(pickled=[folder / name for name in shards])
+    if (folder / "pytorch_model.bin").exists():
+        return WeightsFiles(pickled=[folder / "pytorch_model.bin"])
+    raise NotaryError(f"no weights in the folder {folder}", next_step=f"give {SUPPORTED}")
+
+
+def _safetensors_in(folder: Path, prefix: str) -> list[tuple[str, Path, frozenset[str]]]:
+    preferred = folder / f"model{_INDEX}"
+    indexes = [preferred] if preferred.exists() else sorted(folder.glob(f"*{_INDEX}"))
+    if len(indexes) > 1:
+        raise NotaryError(
+            f"{folder} has several weights indexes: {', '.join(path.name for path in indexes)}",
+            next_step="give the path of the one that the model loads",
+        )
+    if indexes:
+        return _shards(indexes[0], prefix)
+    return [(prefix, path, frozenset()) for path in sorted(folder.glob("*.safetensors"))]
+
+
+def _shards(index: Path, prefix: str) -> list[tuple[str, Path, frozenset[str]]]:
+    names: dict[str, set[str]] = {}
+    for tensor, shard in _weight_map(index).items():
+        names.setdefault(shard, set()).add(tensor)
+    return [(prefix, index.parent / shard, frozenset(names[shard])) for shard in sorted(names)]
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor name to shard name, both checked: a shard lies beside its index."""
+    entries = _read_json(index)
+    shards = entries.get("weight_map") if isinstance(entries, dict) else None
+    if not isinstance(shards, dict) or not shards:
+        raise MalformedRecord(f"{index} has no weight_map")
+    for name in shards.values():
+        if not isinstance(name, str) or name != os.path.basename(name) or name in ("", ".", ".."):
+            raise MalformedRecord(f"{index} names a shard outside its folder: {name!r}")
+    return shards
+
+
+def _parts_of_sentence_transformer(folder: Path) -> Iterator[tuple[str, Path]]:
+    description = folder / "modules.json"
+    if not description.exists():
+        return
+    parts = _read_json(description)
+    if not isinstance(parts, list):
+        raise MalformedRecord(f"{description} is not a list of modules")
+    for part in parts:
+        name, path = (part.get("name"), part.get("path")) if isinstance(part, dict) else (0, 0)
+        if not isinstance(name, str) or not isinstance(path, str):
+            raise MalformedRecord(f"{description} has a module without name or path")
+        if os.path.isabs(path) or ".." in Path(path).parts:
+            raise MalformedRecord(f"{description} names a module outside its folder: {path!r}")
+        if Path(path) != Path():
+            yield f"{name}.", folder / path
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise MalformedRecord(f"{path} is not JSON: {error}") from None
+
+
+def _open_header(path: Path, required: frozenset[str]) -> list[StoredTensor]:
+    with open(path, "rb") as stream:
+        tensors = read_header(stream, os.fstat(stream.fileno()).st_size, str(path))
+    if missing := required - {tensor.name for tensor in tensors}:
+        raise MalformedRecord(
+            f"{path} lacks {len(missing)} tensors that its index places there",
+            expected=min(missing),
+            next_step="get the shard that belongs to the index",
+        )
+    return tensors
+
+
+def _digests(path: Path, tensors: list[StoredTensor]) -> Iterator[tuple[StoredTensor, str]]:
+    """Each tensor of one file with the digest (hex) of its bytes, hashed where they are mapped."""
+    with open(path, "rb") as stream:
+        before = os.fstat(stream.fileno())
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            for stored in tensors:
+                yield stored, _digest(mapped, stored)
+        after = os.fstat(stream.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise MalformedRecord(f"{path} changed while it was hashed", next_step="try again")
+
+
+def _digest(mapped: mmap.mmap, stored: StoredTensor) -> str:
+    strides, step = [], 1
+    for size in reversed(stored.shape):
+        strides.append(step)
+        step *= size
+    view = _core.View(
+        _address(mapped) + stored.start,
+        stored.dtype,
+        stored.shape,
+        tuple(reversed(strides)),
+        False,
+        False,
+        mapped,
+    )
+    return view.commit(threads_for(stored.nbytes))[1].hex()
+
+
+class _PyBuffer(ctypes.Structure):
+    """CPython's Py_buffer (stable ABI)."""
+
+    _fields_ = [
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    ]
+
+
+def _address(buffer: mmap.mmap) -> int:
+    """Where a mapping begins; ctypes' own from_buffer refuses read-only memory."""
+    held = _PyBuffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(held), 0)
+    address = held.buf or 0
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(held))
+    return address
