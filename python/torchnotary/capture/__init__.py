@@ -1,0 +1,1 @@
+"""What a call was: the models it ran, its arguments, its result, its surroundings."""

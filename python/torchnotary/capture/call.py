@@ -1,0 +1,108 @@
+"""One recorded call: everything a record needs that must be taken on the caller's path.
+
+Inputs are hashed before the call and outputs right after it, since either may change later;
+salting, JSON, signing and storing happen on the writer's thread (see :mod:`.job`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..leaves import Leaf, class_name, flatten_arguments, flatten_output
+from .models import CommittedModel
+from .subjects import is_module
+from .surroundings import CodeFacts, execution_now, random_state
+
+
+class Call:
+    """What is known of a call, filled in before, during and after it."""
+
+    __slots__ = (
+        "broken",
+        "code",
+        "execution",
+        "ended",
+        "exception",
+        "inputs",
+        "keep",
+        "labels",
+        "model",
+        "nonce",
+        "outputs",
+        "random_after",
+        "random_before",
+        "started",
+        "status",
+        "training",
+    )
+
+    def __init__(
+        self,
+        code: CodeFacts,
+        model: CommittedModel | None,
+        arguments: Mapping[str, Any],
+        *,
+        profile: str,
+        keep: bool,
+        nonce: bytes | None,
+        labels: Mapping[str, str],
+    ) -> None:
+        self.code = code
+        self.model = model
+        self.keep = keep
+        self.nonce = nonce
+        self.labels = labels
+        self.outputs: list[Leaf] = []
+        self.exception: str | None = None
+        self.broken: Exception | None = None
+        self.status = "running"
+        self.inputs = flatten_arguments(
+            {name: value for name, value in arguments.items() if not is_module(value)}, keep=keep
+        )
+        self.training = model.training() if model is not None else False
+        self.execution = execution_now(profile)
+        self.random_before = random_state()
+        self.started = time.time_ns()
+
+    def add_output(self, path: str, value: Any) -> None:
+        """Hash one part of the result (a generator's item) as it passes."""
+        leaves = flatten_output(value, keep=self.keep)
+        for leaf in leaves:
+            leaf.path = path + leaf.path[len("output") :]
+        self.outputs += leaves
+
+    def returned(self, value: Any) -> None:
+        self._end("returned")
+        self.outputs = flatten_output(value, keep=self.keep)
+
+    def exhausted(self, status: str) -> None:
+        """A generator ended: ``returned``, or ``closed`` by its consumer before its end."""
+        self._end(status)
+
+    def raised(self, error: BaseException) -> None:
+        self._end("raised")
+        self.exception = class_name(error)
+
+    def _end(self, status: str) -> None:
+        self.ended = time.time_ns()
+        self.random_after = random_state()
+        self.status = status
+
+    def drew_random_numbers(self) -> bool:
+        return self.random_before is not None and self.random_before != self.random_after
+
+
+def device_of(model: CommittedModel | None) -> str:
+    """Device type a call ran on: that of the model's first tensor, else the CPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or model is None:
+        return "cpu"
+    for reference in model.references:
+        module = reference()
+        tensor = next(module.parameters(), None) if module is not None else None
+        if tensor is not None:
+            return tensor.device.type
+    return "cpu"

@@ -1,0 +1,205 @@
+"""Turns a finished call into a statement, on the writer's thread: salts, lines, roots, sections.
+
+A *stream* is the chain of records one notary makes in one process: each names its sequence
+number, the id of the one before it, and how many calls were missed in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..keys import SigningKey
+from ..leaves import TREES, Leaf, line_of
+from ..log.private import PrivateParts
+from ..log.writer import Prepared
+from ..statement.evidence import encode_evidence
+from ..statement.lines import canonical, encode_file, tree_of
+from ..statement.predicate import CLAIM, statement, utc
+from .call import Call, device_of
+from .surroundings import machine, ranks
+
+
+class Signer:
+    """The key a notary signs with: the one given, or the user's own, made at the first record.
+
+    ``given`` is a SigningKey, PEM bytes or text, or the path of a PEM file. Raises NotaryError
+    where there is no key and none could be written, saying what to set.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self._key: SigningKey | None = None
+        if given is None:
+            SigningKey.check()
+        elif isinstance(given, SigningKey):
+            self._key = given
+        elif isinstance(given, (bytes, str)) and "-----BEGIN" in str(given):
+            self._key = SigningKey.from_pem(given.encode() if isinstance(given, str) else given)
+        else:
+            self._key = SigningKey.from_pem(Path(given).read_bytes())
+
+    def key(self) -> SigningKey:
+        if self._key is None:
+            self._key = SigningKey.load_or_create()
+        return self._key
+
+
+class Stream:
+    """The chain of one notary's records in one process."""
+
+    def __init__(self, signer: Signer) -> None:
+        self.id = os.urandom(16).hex()
+        self.signer = signer
+        self.sequence = 0
+        self.previous: str | None = None
+        self.durable: tuple[int, str | None] = (0, None)
+        self.recorded = 0
+        self.missed = 0
+        self.missed_total = 0
+        self.warned = False
+        self.last_error: BaseException | None = None
+        self._lock = threading.Lock()
+
+    def miss(self, error: BaseException) -> None:
+        """Count a call that got no record."""
+        with self._lock:
+            self.missed += 1
+            self.missed_total += 1
+            self.last_error = error
+
+    def advance(self, record_id: str) -> None:
+        self.sequence += 1
+        self.previous = record_id
+
+    def made_durable(self, record_id: str, sequence: int, missed: int) -> None:
+        with self._lock:
+            self.durable = (sequence + 1, record_id)
+            self.recorded += 1
+            self.missed -= missed
+
+    def fall_back(self) -> None:
+        """Continue after the last durable record: those built since were lost together."""
+        self.sequence, self.previous = self.durable
+
+
+class CallJob:
+    """The writer's work for one call: ``build`` the statement, then ``done`` or ``failed``."""
+
+    def __init__(self, call: Call, stream: Stream, warn: Callable[[BaseException], None]) -> None:
+        self._call = call
+        self._stream = stream
+        self._warn = warn
+        self._sequence = 0
+        self._missed = 0
+
+    def build(self) -> Prepared:
+        call, stream = self._call, self._stream
+        self._sequence, self._missed = stream.sequence, stream.missed
+        secret = os.urandom(32)
+        files = dict(call.model.files) if call.model is not None else {}
+        roots = {
+            tree: _commit(leaves, secret, tree, files)
+            for tree, leaves in (("inputs", call.inputs), ("outputs", call.outputs))
+        }
+        document = statement(self._predicate(roots), files)
+        payload = canonical(document)
+        stream.advance(hashlib.sha256(payload).hexdigest())
+        predicate = document["predicate"]
+        private = PrivateParts(
+            secret=secret,
+            digests=_digests(call),
+            files=files,
+            evidence=encode_evidence(call.inputs, call.outputs) if call.keep else None,
+        )
+        return Prepared(
+            payload=payload,
+            signer=stream.signer.key(),
+            labels=dict(call.labels),
+            time=predicate["time"]["start"],
+            name=call.code.name,
+            private=private,
+        )
+
+    def done(self, record_id: str, index: int) -> None:
+        self._stream.made_durable(record_id, self._sequence, self._missed)
+
+    def failed(self, error: BaseException) -> None:
+        self._stream.fall_back()
+        self._stream.miss(error)
+        self._warn(error)
+
+    def _predicate(self, roots: dict[str, Any]) -> dict[str, Any]:
+        call, stream = self._call, self._stream
+        rank, world_size = ranks()
+        return {
+            "claim": CLAIM,
+            "code": call.code.section(),
+            "evidence": "full" if call.keep else "commitments",
+            "execution": {
+                **machine(),
+                **call.execution,
+                "device": device_of(call.model),
+                "outcome": {"exception": call.exception, "status": call.status},
+                "rng": {"torch": _random_digest(call)},
+                "training": call.training,
+            },
+            "inputs": roots["inputs"],
+            "model": call.model.section if call.model is not None else None,
+            "outputs": roots["outputs"],
+            "record": {
+                "blind": os.urandom(32).hex(),
+                "labels": dict(call.labels),
+                "missed": self._missed,
+                "nonce": call.nonce.hex() if call.nonce is not None else None,
+                "previous": stream.previous,
+                "rank": rank,
+                "seq": stream.sequence,
+                "stream": stream.id,
+                "world_size": world_size,
+            },
+            "time": {
+                "asserted": True,
+                "clock": "system",
+                "end": utc(call.ended),
+                "start": utc(call.started),
+            },
+            "trace": None,
+        }
+
+
+def _commit(
+    leaves: list[Leaf], secret: bytes, tree: str, files: dict[str, bytes]
+) -> dict[str, Any] | None:
+    """Root and size of a tree of leaves, its line file added to ``files``; None if empty."""
+    lines = [
+        canonical(line_of(leaf, secret, TREES[tree], number)) for number, leaf in enumerate(leaves)
+    ]
+    if not lines:
+        return None
+    files[f"{tree}.jsonl"] = encode_file(lines)
+    root = tree_of(lines)
+    return {"root": root.root, "size": root.size}
+
+
+def _random_digest(call: Call) -> str | None:
+    if not call.drew_random_numbers():
+        return None
+    return hashlib.sha256(call.random_before).hexdigest()
+
+
+def _digests(call: Call) -> bytes:
+    """What the private store keeps of a call besides secret and files, as MessagePack: the
+    unsalted digests of each line, and the random state where the call drew from it."""
+    return msgspec.msgpack.encode(
+        {
+            "inputs": [leaf.digests for leaf in call.inputs],
+            "outputs": [leaf.digests for leaf in call.outputs],
+            "random": call.random_before if call.drew_random_numbers() else None,
+        }
+    )

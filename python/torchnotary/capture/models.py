@@ -1,0 +1,155 @@
+"""The models of a notary: committed once, watched at every call, committed anew when changed."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import WeightsChanged
+from ..manifest import Manifest
+from ..statement.lines import encode_file
+from ..structure import unwrap
+from ..watch import Watch
+
+
+class CommittedModel:
+    """A model (or several, by name) with the line files and roots its records carry."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Any],
+        name: str | None,
+        *,
+        prefixed: bool,
+        stale: CommittedModel | None,
+    ) -> None:
+        """Commit to ``models``; ``stale`` is what they were before they changed. Names of tensors
+        begin with a model's own name where ``prefixed``, as they must where there are several."""
+        self.references = [weakref.ref(module) for module in models.values()]
+        self.watches = {key: Watch(module) for key, module in models.items()}
+        self.prefixed = prefixed
+        reuse = stale.manifest if stale is not None and not stale.tensors_changed() else None
+        self.manifest = manifest = Manifest.of(self._subject(models), reuse=reuse)
+        self.files: dict[str, bytes] = {}
+        self.section: dict[str, Any] = {
+            "changed": stale is not None,
+            "class": _classes(models),
+            "name": name or "+".join(models),
+            "structure": None,
+            "weights": None,
+        }
+        for part in ("weights", "structure"):
+            lines = getattr(manifest, f"{part}_lines")
+            if lines:
+                self.files[f"{part}.jsonl"] = encode_file(lines)
+                root = getattr(manifest, f"{part}_root")
+                self.section[part] = {"root": root, "size": len(lines)}
+
+    def alive(self, models: Mapping[str, Any]) -> bool:
+        """Whether this still speaks of the very same module objects."""
+        return all(
+            reference() is module
+            for reference, module in zip(self.references, models.values(), strict=True)
+        )
+
+    def changes(self) -> list[str]:
+        """What changed since the commitment, named; empty where nothing did."""
+        found: list[str] = []
+        for key, watch in self.watches.items():
+            changes = watch.changes()
+            if changes:
+                found += [f"{key}.{change}" if self.prefixed else change for change in changes]
+        return found
+
+    def tensors_changed(self) -> bool:
+        """Whether any tensor changed, or may have: what was hashed of them no longer stands."""
+        return any(watch.tensors_changed() for watch in self.watches.values())
+
+    def require_unchanged(self, models: Mapping[str, Any], changes: list[str]) -> None:
+        """Raise WeightsChanged, naming what changed, unless everything hashes as committed."""
+        manifest = Manifest.of(self._subject(models))
+        if manifest.weights_root == self.manifest.weights_root and (
+            manifest.structure_root == self.manifest.structure_root
+        ):
+            return
+        difference = str(self.manifest.diff(manifest))
+        raise WeightsChanged(
+            f"the model changed after it was committed: {', '.join(changes[:5]) or difference}",
+            expected=f"weights {self.manifest.weights_root}",
+            actual=f"weights {manifest.weights_root}",
+            next_step="restore the model, or record the changed one with a new Notary",
+        )
+
+    def training(self) -> bool:
+        return any(watch.training() for watch in self.watches.values())
+
+    def _subject(self, models: Mapping[str, Any]) -> Any:
+        return dict(models) if self.prefixed else next(iter(models.values()))
+
+
+class ModelBook:
+    """Every model a notary has committed to, keyed by its names and module objects."""
+
+    def __init__(self, strict: bool) -> None:
+        self._strict = strict
+        self._lock = threading.Lock()
+        self._committed: dict[tuple, CommittedModel] = {}
+
+    def renew_lock(self) -> None:
+        """A forked child may have inherited the lock held by a thread it does not have."""
+        self._lock = threading.Lock()
+
+    def committed(
+        self, models: Mapping[str, Any], name: str | None, *, named: bool = False
+    ) -> CommittedModel | None:
+        """The commitment to ``models``, made now if there is none or if they changed.
+
+        Raises WeightsChanged in strict mode where they changed since they were committed; strict
+        mode hashes them anew at every call, since writes past the version counter leave no trace.
+        ``named`` says that a caller gave the names, so that even a single model goes by its own.
+        """
+        if not models:
+            return None
+        models = {key: unwrap(module) for key, module in models.items()}
+        key = (name, *((label, id(module)) for label, module in models.items()))
+        entry = self._committed.get(key)
+        if entry is None or not entry.alive(models):
+            return self._commit(key, models, name, None, named)
+        changes = entry.changes()
+        if self._strict:
+            entry.require_unchanged(models, changes)
+        return self._commit(key, models, name, entry, named) if changes else entry
+
+    def _commit(
+        self,
+        key: tuple,
+        models: Mapping[str, Any],
+        name: str | None,
+        stale: CommittedModel | None,
+        named: bool,
+    ) -> CommittedModel:
+        with self._lock:
+            current = self._committed.get(key)
+            if current is not None and current is not stale and current.alive(models):
+                return current  # another thread was first
+            prefixed = named or len(models) > 1
+            fresh = CommittedModel(models, name, prefixed=prefixed, stale=stale)
+            self._committed[key] = fresh
+            self._forget_the_dead()
+            return fresh
+
+    def _forget_the_dead(self) -> None:
+        dead = [
+            key
+            for key, entry in self._committed.items()
+            if any(reference() is None for reference in entry.references)
+        ]
+        for key in dead:
+            del self._committed[key]
+
+
+def _classes(models: Mapping[str, Any]) -> str:
+    names = [f"{type(m).__module__}.{type(m).__qualname__}" for m in models.values()]
+    return "+".join(names)

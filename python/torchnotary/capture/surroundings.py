@@ -1,0 +1,168 @@
+"""What surrounds a call: code, packages, machine, settings, random state.
+
+What cannot change during a process is read once, on the writer's thread; what a call may change
+(settings, threads, random state) is read at every call.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..determinism import settings_in_force
+from .subjects import plain_function
+
+PACKAGES = (
+    "torchnotary",
+    "torch",
+    "numpy",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "sentence_transformers",
+    "torchvision",
+    "torchaudio",
+    "onnxruntime",
+)
+
+
+class CodeFacts:
+    """Which code a record speaks of: the callable, its source's SHA-256, packages, git state."""
+
+    def __init__(self, kind: str, name: str, source_of: Any = None) -> None:
+        self.kind = kind
+        self.name = name
+        self._source_of = source_of
+        self._section: dict[str, Any] | None = None
+
+    @classmethod
+    def of_function(cls, function: Callable, name: str | None = None) -> CodeFacts:
+        plain = plain_function(function) or function
+        module = getattr(plain, "__module__", None) or "__main__"
+        qualname = getattr(plain, "__qualname__", type(plain).__qualname__)
+        return cls("function", name or f"{module}.{qualname}", plain)
+
+    @classmethod
+    def of_module(cls, module: Any, name: str | None = None) -> CodeFacts:
+        kind = type(module)
+        return cls("module", name or f"{kind.__module__}.{kind.__qualname__}", kind)
+
+    def section(self) -> dict[str, Any]:
+        """The ``code`` section of the predicate; computed once."""
+        if self._section is None:
+            path, source = _source(self._source_of)
+            self._section = {
+                "callable": self.name,
+                "git": git_state(str(path.parent)) if path else None,
+                "kind": self.kind,
+                "packages": package_versions(tuple(p for p in PACKAGES if p in sys.modules)),
+                "source": hashlib.sha256(source.encode()).hexdigest() if source else None,
+            }
+            self._source_of = None
+        return self._section
+
+
+def _source(subject: Any) -> tuple[Path | None, str | None]:
+    """File and source text of a function or class; (None, None) where Python keeps none."""
+    if subject is None:
+        return None, None
+    try:
+        text = inspect.getsource(subject)
+        path = Path(inspect.getsourcefile(subject) or "")
+    except (OSError, TypeError):
+        return None, None
+    return (path if path.is_file() else None), text
+
+
+@functools.lru_cache(maxsize=8)
+def package_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Versions of imported packages as they name themselves, without asking the file system."""
+    versions = {}
+    for name in names:
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version is not None:
+            versions[name] = str(version)
+    return versions
+
+
+@functools.lru_cache(maxsize=64)
+def git_state(folder: str) -> dict[str, Any] | None:
+    """Commit and dirtiness of the checkout a folder lies in; None outside one or without git."""
+    if "site-packages" in folder or "dist-packages" in folder:
+        return None
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", folder, *words],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            env=environment,
+        ).stdout
+
+    try:
+        commit = git("rev-parse", "HEAD").strip()
+        dirty = bool(git("status", "--porcelain", "--untracked-files=no").strip())
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "dirty": dirty}
+
+
+@functools.lru_cache(maxsize=1)
+def machine() -> dict[str, Any]:
+    """What does not change while the process lives: interpreter, platform, CPU capability."""
+    facts: dict[str, Any] = {
+        "cpu": {"architecture": platform.machine(), "capability": None},
+        "cuda": None,
+        "driver": None,
+        "platform": f"{platform.system()}-{platform.machine()}",
+        "python": platform.python_version(),
+        "torch": None,
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        facts["torch"] = str(torch.__version__)
+        facts["cuda"] = torch.version.cuda
+        facts["cpu"]["capability"] = torch.backends.cpu.get_cpu_capability()
+        facts["build"] = hashlib.sha256(torch.__config__.show().encode()).hexdigest()
+    return facts
+
+
+def execution_now(profile: str) -> dict[str, Any]:
+    """The part of the ``execution`` section that a call may change, read at the call."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {"profile": profile, "settings": {}, "threads": None}
+    return {
+        "profile": profile,
+        "settings": settings_in_force(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def random_state() -> bytes | None:
+    """State of torch's CPU generator (5,056 bytes), or None while torch is not imported."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    return torch.default_generator.get_state().numpy().tobytes()
+
+
+def ranks() -> tuple[int, int]:
+    """Rank and world size as ``torchrun`` and its like put them in the environment."""
+
+    def number(name: str, default: int) -> int:
+        text = os.environ.get(name, "")
+        return int(text) if text.isdigit() else default
+
+    return number("RANK", 0), number("WORLD_SIZE", 1)

@@ -1,0 +1,415 @@
+"""The recorder: ``Notary``, and the ``record`` decorator of the process's default one.
+
+Recording never changes a call and never takes a service down. What fails on the way to a record
+is counted, warned of once and signed by the next record as ``missed``; ``strict=True`` raises
+instead, at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from .capture import attachments
+from .capture.call import Call
+from .capture.job import CallJob, Signer, Stream
+from .capture.models import ModelBook
+from .capture.moment import LastRecords, Stretch
+from .capture.pause import is_paused
+from .capture.subjects import is_module
+from .capture.wrappers import Target, wrap
+from .errors import NotaryError, WeightsChanged
+from .folders import default_log
+from .log.writer import LogWriter
+from .statement.record import Record
+
+PROFILES = ("native", "deterministic")
+_NO_LABELS: Mapping[str, str] = {}
+
+
+class Notary:
+    """Records calls into a log folder, each as a signed, logged statement.
+
+    ``log`` is a folder (default: ``TORCHNOTARY_LOG``, else the user's data folder); ``profile``
+    is ``"native"`` (torch as it is) or ``"deterministic"`` (every deterministic setting, scoped to
+    the call); ``evidence`` is ``"commitments"`` or ``"full"`` (tensors kept in the private store);
+    ``signer`` is a :class:`~torchnotary.keys.SigningKey`, PEM text or a path to one; ``strict``
+    makes a call wait for its record and raise where there cannot be one; ``name`` names the model.
+
+    Raises NotaryError where key or folder could not be written, saying what to set; both are
+    written at the first record only.
+    """
+
+    def __init__(
+        self,
+        log: str | os.PathLike | None = None,
+        *,
+        profile: str = "native",
+        trace: bool | str = False,
+        evidence: str = "commitments",
+        sign_every: int = 1,
+        signer: Any = None,
+        strict: bool = False,
+        name: str | None = None,
+    ) -> None:
+        _require_known(profile, trace, evidence, sign_every)
+        self.folder = Path(log) if log is not None else default_log()
+        self.profile = profile
+        self.strict = strict
+        self.name = name
+        self._keep = evidence == "full"
+        self._scope = _scope_of(profile)
+        self._signer = Signer(signer)
+        self._inside: ContextVar[bool] = ContextVar("torchnotary_inside", default=False)
+        self._blocks: ContextVar[tuple] = ContextVar("torchnotary_blocks", default=())
+        self._nonce: ContextVar[bytes | None] = ContextVar("torchnotary_nonce", default=None)
+        self._labels: ContextVar[Mapping[str, str]] = ContextVar(
+            "torchnotary_labels", default=_NO_LABELS
+        )
+        self._warned_training = False
+        self._closed = False
+        self._models = ModelBook(strict)
+        self._writer = LogWriter.open(self.folder)
+        self._start_process()
+        _notaries.add(self)
+
+    def _start_process(self) -> None:
+        """Begin a stream of this process: after a fork the parent's may not be touched."""
+        self._models.renew_lock()
+        self._stream = Stream(self._signer)
+        self._last = LastRecords()
+
+    # Recording
+
+    def record(
+        self, fn: Callable | None = None, *, model: Any = None, name: str | None = None
+    ) -> Any:
+        """Record every call of ``fn``; a decorator with or without arguments, or a plain call.
+
+        ``fn`` is a function, method, ``async def``, generator, callable object, or a module (which
+        is attached). Without ``model`` the record commits to the modules the function names; give
+        one module, or several as ``{"encoder": …, "head": …}``. Raises TypeError for a class.
+        """
+        if fn is None:
+            return lambda function: self.record(function, model=model, name=name)
+        if is_module(fn):
+            return self.attach(fn, name=name)
+        return _recorded(self, fn, model, name)
+
+    def attach(self, model: Any, *, name: str | None = None, seal: bool = False) -> Any:
+        """Record every outermost call of ``model`` (``generate`` is one call) and return it.
+
+        Attaching twice is attaching once. Calls in training mode with gradients pass unrecorded,
+        with one warning; so do calls inside another recorded call of this notary.
+        """
+        if seal:
+            raise NotaryError(
+                "seal=True is not available in this version",
+                next_step="leave it out; strict=True refuses calls of a changed model",
+            )
+        _require_module(model)
+        attachments.attach(self, model, name or self.name)
+        return model
+
+    def detach(self, model: Any) -> Any:
+        """Stop recording calls of ``model`` and return it; nothing where it was not attached."""
+        _require_module(model)
+        attachments.detach(self, model)
+        return model
+
+    def __enter__(self) -> Notary:
+        self._blocks.set((*self._blocks.get(), attachments.enter_block(self)))
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        *outer, token = self._blocks.get()
+        self._blocks.set(tuple(outer))
+        attachments.leave_block(token)
+
+    @contextmanager
+    def nonce(self, value: bytes):
+        """Sign ``value`` (a verifier's challenge) into every record made in the block."""
+        if not isinstance(value, (bytes, bytearray)):
+            raise TypeError(f"a nonce is bytes, not {type(value).__name__}")
+        token = self._nonce.set(bytes(value))
+        try:
+            yield self
+        finally:
+            self._nonce.reset(token)
+
+    @contextmanager
+    def labels(self, **text: str):
+        """Sign plain text ``text`` into every record made in the block, to find records by."""
+        for key, value in text.items():
+            if not isinstance(value, str) or not key.isascii():
+                raise TypeError(f"label {key!r} must be text under an ASCII name, not {value!r}")
+        token = self._labels.set({**self._labels.get(), **text})
+        try:
+            yield self
+        finally:
+            self._labels.reset(token)
+
+    # Results
+
+    @property
+    def last(self) -> Record | None:
+        """The record of this thread's or task's last call; None before the first.
+
+        Returned at once; its ``id`` and ``save`` wait until it is durable. Raises NotaryError
+        where the last call got no record.
+        """
+        record = self._last.get()
+        if isinstance(record, BaseException):
+            raise NotaryError(
+                f"the last call was not recorded: {record}",
+                next_step="mend the cause, or use strict=True to have calls raise",
+            ) from record
+        return record
+
+    def flush(self) -> None:
+        """Wait until every record made so far is durable; raise NotaryError if any call was
+        missed since the last flush."""
+        self._writer.flush()
+        error, self._stream.last_error = self._stream.last_error, None
+        if error is not None:
+            raise NotaryError(
+                f"{self._stream.missed_total} calls were not recorded; the last one: {error}",
+                next_step="mend the cause; the next record will sign how many are missing",
+            ) from error
+
+    def close(self) -> None:
+        """Flush and release the log folder; calls pass unrecorded from then on. Closing twice is
+        closing once."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.flush()
+        finally:
+            self._writer.close()
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the process began: records made durable, calls missed, jobs waiting."""
+        return {
+            "recorded": self._stream.recorded,
+            "missed": self._stream.missed_total,
+            "queued": self._writer.queued(),
+        }
+
+    # What wrappers call, on the caller's path
+
+    def _begin(self, target: Target, args: tuple, kwargs: dict) -> Call | None:
+        """The call in progress; None where it passes unrecorded."""
+        if is_paused():
+            return None
+        try:
+            owner, arguments = target.bind(args, kwargs)
+        except TypeError:
+            return None  # the call itself raises the better error
+        try:
+            if self._closed:
+                raise NotaryError("the notary is closed", next_step="make a new Notary")
+            models = target.models
+            if models is None:
+                models = target.named.find(owner, arguments)
+            committed = self._models.committed(
+                models, target.name or self.name, named=target.models_are_named
+            )
+            with self._running():  # the settings that are recorded are those in force in the call
+                return Call(
+                    target.code,
+                    committed,
+                    arguments,
+                    profile=self.profile,
+                    keep=self._keep,
+                    nonce=self._nonce.get(),
+                    labels=self._labels.get(),
+                )
+        except WeightsChanged:
+            raise  # raised in strict mode only
+        except Exception as error:
+            self._refuse(error)
+            return None
+
+    def _observe(self, call: Call, path: str, value: Any) -> None:
+        """Add one item of a generator to its call."""
+        try:
+            call.add_output(path, value)
+        except Exception as error:
+            call.broken = error
+
+    def _finish(self, call: Call, report: Callable, *values: Any) -> None:
+        """Let ``report`` tell the call how it ended, then hand it to the writer."""
+        try:
+            report(*values)
+            if call.broken is not None:
+                raise call.broken
+            job = CallJob(call, self._stream, self._warn)
+            ticket = self._writer.submit(job, block=self.strict)
+        except Exception as error:
+            self._refuse(error)
+            return
+        self._last.set(Record.awaited(ticket, self.folder))
+        if self.strict:
+            ticket.wait()
+
+    def _refuse(self, error: Exception) -> None:
+        """A call gets no record: count it; raise if strict, else warn once."""
+        self._last.set(error)
+        self._stream.miss(error)
+        if self.strict:
+            raise error
+        self._warn(error)
+
+    def _warn(self, error: BaseException) -> None:
+        if not self._stream.warned and not self.strict:
+            self._stream.warned = True
+            warnings.warn(
+                f"torchnotary: a call was not recorded: {error} (the call itself is unharmed; "
+                "notary.stats() counts such calls and the next record signs how many)",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def _running(self) -> Stretch:
+        return Stretch(self._inside, self._scope)
+
+    def _is_inside(self) -> bool:
+        return self._inside.get()
+
+    def _passes_training(self, module: Any) -> bool:
+        """Whether a module's call is a training step with gradients, which passes unrecorded."""
+        if not module.training or not sys.modules["torch"].is_grad_enabled():
+            return False
+        if not self._warned_training:
+            self._warned_training = True
+            warnings.warn(
+                "torchnotary: calls in training mode with gradients pass unrecorded; "
+                "call model.eval() or use torch.no_grad() to have them recorded",
+                stacklevel=4,
+            )
+        return True
+
+
+class _Default:
+    """The process's default notary, made at the first recorded call; passes calls unrecorded
+    where ``TORCHNOTARY_DISABLE=1`` or where it cannot be made (with one warning)."""
+
+    def __init__(self) -> None:
+        self._notary: Notary | None = None
+        self._failed = False
+        self._lock = threading.Lock()
+
+    def renew_lock(self) -> None:
+        self._lock = threading.Lock()
+
+    def notary(self) -> Notary | None:
+        with self._lock:
+            if self._notary is None and not self._failed:
+                try:
+                    self._notary = Notary(profile=os.environ.get("TORCHNOTARY_PROFILE", "native"))
+                except Exception as error:
+                    self._failed = True
+                    warnings.warn(
+                        f"torchnotary: calls pass unrecorded: {error}", RuntimeWarning, stacklevel=5
+                    )
+        return self._notary
+
+    def _begin(self, target: Target, args: tuple, kwargs: dict) -> Call | None:
+        if is_paused() or os.environ.get("TORCHNOTARY_DISABLE") == "1":
+            return None
+        notary = self._notary or self.notary()
+        return notary._begin(target, args, kwargs) if notary is not None else None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._notary is None:
+            raise AttributeError(name)
+        return getattr(self._notary, name)
+
+
+_notaries: weakref.WeakSet = weakref.WeakSet()
+_default = _Default()
+
+
+def _after_fork() -> None:
+    _default.renew_lock()
+    for notary in list(_notaries):
+        notary._start_process()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def record(fn: Callable | None = None, *, model: Any = None, name: str | None = None) -> Any:
+    """Record every call of ``fn`` with the process's default :class:`Notary`.
+
+    The same decorator as :meth:`Notary.record`. The default notary writes to ``TORCHNOTARY_LOG``
+    or the user's data folder under the profile ``TORCHNOTARY_PROFILE`` (``native``);
+    ``TORCHNOTARY_DISABLE=1`` lets calls pass. ``record.notary()`` returns it (None where it could
+    not be made).
+    """
+    if fn is None:
+        return lambda function: record(function, model=model, name=name)
+    if is_module(fn):
+        notary = _default.notary()
+        return notary.attach(fn, name=name) if notary is not None else fn
+    return _recorded(_default, fn, model, name)
+
+
+record.notary = _default.notary
+
+
+def _recorded(notary: Any, fn: Any, model: Any, name: str | None) -> Any:
+    if isinstance(fn, (staticmethod, classmethod)):
+        return type(fn)(_recorded(notary, fn.__func__, model, name))
+    if isinstance(fn, type) or not callable(fn):
+        raise TypeError(
+            f"record takes a function, method or module, not {fn!r}; decorate the method to "
+            "record, or attach() an instance"
+        )
+    if model is not None:
+        for module in model.values() if isinstance(model, Mapping) else (model,):
+            _require_module(module)
+    return wrap(notary, fn, model, name)
+
+
+def _require_module(model: Any) -> None:
+    if not is_module(model):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}")
+
+
+def _require_known(profile: str, trace: Any, evidence: str, sign_every: int) -> None:
+    for what, value, known in (
+        ("profile", profile, PROFILES),
+        ("evidence mode", evidence, ("commitments", "full")),
+    ):
+        if value not in known:
+            raise NotaryError(
+                f"unknown {what}",
+                expected=" or ".join(known),
+                actual=value,
+                next_step=f"use {known[0]!r}",
+            )
+    if trace is not False or sign_every != 1:
+        raise NotaryError(
+            f"trace={trace!r} with sign_every={sign_every} is not available in this version",
+            next_step="use trace=False and sign_every=1",
+        )
+
+
+def _scope_of(profile: str) -> Callable | None:
+    if profile != "deterministic":
+        return None
+    from . import _libtorch
+    from .determinism import determinism_scope
+
+    _libtorch.load()  # what it lacks is said here, not in the first call
+    return determinism_scope

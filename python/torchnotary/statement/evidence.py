@@ -1,0 +1,268 @@
+"""Kept values: the inputs and outputs of a call as one safetensors file, written and read.
+
+Tensors stand under ``inputs/<path>`` and ``outputs/<path>``; the header's ``__metadata__`` lists
+every leaf in order, plain values included, as JSON. Dtypes safetensors has no name for are stored
+as ``U8`` bytes; the list names the real dtype. Nothing here needs torch or numpy.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+from .. import _core
+from ..errors import MalformedRecord
+from ..leaves import Leaf, encode_value, row_run
+from ..safetensors_header import DTYPES
+
+FORMAT = "torchnotary evidence/1"
+TREES = ("inputs", "outputs")
+MAX_HEADER = 64 << 20
+_TO_SAFETENSORS = {ours: theirs for theirs, (ours, _) in DTYPES.items()}
+
+
+def encode_evidence(inputs: Iterable[Leaf] | None, outputs: Iterable[Leaf] | None) -> bytes:
+    """Evidence file over the kept leaves; a tree given as None is left out."""
+    header: dict[str, Any] = {}
+    metadata = {"format": FORMAT}
+    chunks: list[bytes] = []
+    offset = 0
+    for tree, leaves in zip(TREES, (inputs, outputs), strict=True):
+        if leaves is None:
+            continue
+        listed = []
+        for leaf in leaves:
+            listed.append(_describe(leaf))
+            if leaf.kind == "tensor":
+                name = _TO_SAFETENSORS.get(leaf.dtype)
+                shape = list(leaf.shape) if name else [len(leaf.kept)]
+                end = offset + len(leaf.kept)
+                header[f"{tree}/{leaf.path}"] = {
+                    "dtype": name or "U8",
+                    "shape": shape,
+                    "data_offsets": [offset, end],
+                }
+                chunks.append(leaf.kept)
+                offset = end
+        metadata[tree] = json.dumps(listed, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([struct.pack("<Q", len(text)), text, *chunks])
+
+
+# What reading a header of any shape can raise; sizes that are no integers are RuntimeErrors of the
+# binding, and nesting that is too deep is Python's own.
+_UNREADABLE = (
+    AttributeError,
+    LookupError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def decode_evidence(data: bytes) -> dict[str, list[Leaf]]:
+    """Leaves by tree, their values in ``kept`` and digests computed anew from those values.
+
+    Raises MalformedRecord where the file is not in the encoding above.
+    """
+    try:
+        header, start = _header(data)
+        metadata = header.pop("__metadata__")
+        _require(metadata.get("format") == FORMAT, "unknown evidence format")
+        trees = {
+            tree: [_leaf(entry, tree, header, data, start) for entry in json.loads(metadata[tree])]
+            for tree in TREES
+            if tree in metadata
+        }
+    except _UNREADABLE as error:
+        raise _malformed(f"evidence.safetensors is not readable: {error!r}") from error
+    _require(
+        encode_evidence(trees.get("inputs"), trees.get("outputs")) == data,
+        "evidence.safetensors is not in its one encoding",
+    )
+    return trees
+
+
+def restore(leaves: Iterable[Leaf]) -> dict[str, Any]:
+    """Values by top-level name, nested as their paths say: mappings and objects as :class:`Kept`,
+    sequences as lists, tensors as torch tensors (NumPy arrays where torch is not installed)."""
+    root: dict[str, Any] = {}
+    for leaf in leaves:
+        first, *rest = _steps(leaf.path)
+        here, key = root, first[1]
+        for step in rest:
+            here = here.setdefault(key, _Nest())
+            key = step
+        here[key] = _value(leaf)
+    return {name: _shape(value) for name, value in root.items()}
+
+
+class _Nest(dict):
+    """Children by step, while a nested value is being put together."""
+
+
+class Kept(dict):
+    """A kept mapping or object: its items are attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def _describe(leaf: Leaf) -> dict[str, Any]:
+    entry: dict[str, Any] = {"kind": leaf.kind, "path": leaf.path}
+    if leaf.kind == "tensor":
+        entry |= {"dtype": leaf.dtype, "shape": list(leaf.shape)}
+    elif leaf.kind == "unbound":
+        entry["class"] = leaf.cls
+    else:
+        value = leaf.kept
+        if leaf.kind == "float":
+            value = struct.pack(">d", value).hex()
+        elif leaf.kind == "int":
+            value = hex(value)
+        elif leaf.kind == "bytes":
+            value = encode_value(value)[1][1:].hex()
+        elif leaf.kind == "str":
+            value = encode_value(value)[1][1:].decode("utf-8", "surrogatepass")
+        entry["value"] = value
+    return entry
+
+
+def _leaf(entry: dict[str, Any], tree: str, header: dict, data: bytes, start: int) -> Leaf:
+    path, kind = entry["path"], entry["kind"]
+    if kind == "unbound":
+        return Leaf(path, kind, cls=entry["class"])
+    if kind != "tensor":
+        return _plain_leaf(path, kind, entry["value"])
+    stored = header.pop(f"{tree}/{path}")
+    begin, end = stored["data_offsets"]
+    shape, dtype = tuple(entry["shape"]), entry["dtype"]
+    _require(0 <= begin <= end <= len(data) - start, f"{path} lies outside the file")
+    content = data[start + begin : start + end]
+    borrowed = _core.View.from_buffer(content, dtype, shape)
+    run = row_run(shape)
+    digests = borrowed.row_digests() if run else borrowed.commit()[1]
+    return Leaf(path, kind, digests, dtype, shape, run, kept=content)
+
+
+def _plain_leaf(path: str, kind: str, value: Any) -> Leaf:
+    if kind == "empty":
+        digest = _core.value_digest(b"e" + value.encode())
+        return Leaf(path, kind, digest, kept=value)
+    if kind == "float":
+        value = struct.unpack(">d", bytes.fromhex(value))[0]
+    elif kind == "int":
+        value = int(value, 16)
+    elif kind == "bytes":
+        value = bytes.fromhex(value)
+    found = encode_value(value)
+    _require(found is not None and found[0] == kind, f"{path} is not of kind {kind}")
+    return Leaf(path, kind, _core.value_digest(found[1]), kept=value)
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    (length,) = struct.unpack_from("<Q", data)
+    _require(length <= min(MAX_HEADER, len(data) - 8), "the header is longer than the file")
+    header = json.loads(data[8 : 8 + length])
+    _require(isinstance(header, dict), "the header is not a JSON object")
+    end = 0
+    for name, entry in header.items():
+        if name != "__metadata__":
+            _require(entry["data_offsets"][0] == end, f"{name} does not follow its predecessor")
+            end = entry["data_offsets"][1]
+    _require(8 + length + end == len(data), "bytes lie outside every tensor")
+    return header, 8 + length
+
+
+def _steps(path: str) -> list[tuple[str, Any]]:
+    """A path cut into steps: ("name", text), ("index", number), ("key", text)."""
+    steps: list[tuple[str, Any]] = []
+    position = 0
+    while position < len(path):
+        if path[position] == "[":
+            if path[position + 1] == '"':
+                text, length = json.JSONDecoder().raw_decode(path[position + 1 :])
+                steps.append(("key", text))
+                position += length + 2
+            else:
+                other = path[position + 1] == "{"
+                end = path.index("}]" if other else "]", position)
+                text = path[position + 1 + other : end]
+                steps.append(("key", _key(text)) if other else ("index", int(text)))
+                position = end + 1 + other
+        else:
+            begin = position + (path[position] == ".")
+            end = begin
+            while end < len(path) and path[end] not in ".[":
+                end += 1
+            steps.append(("name", path[begin:end]))
+            position = end
+    return steps
+
+
+def _key(text: str) -> Any:
+    """A mapping's key from its ``repr``; the text itself where it is no literal."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _shape(value: Any) -> Any:
+    """Turn the nest of steps into lists and mappings."""
+    if not isinstance(value, _Nest):
+        return value
+    items = {key: _shape(item) for key, item in value.items()}
+    if all(kind == "index" for kind, _ in items):
+        return [items[key] for key in sorted(items)]
+    return Kept({name: item for (_, name), item in items.items()})
+
+
+def _value(leaf: Leaf) -> Any:
+    if leaf.kind == "tensor":
+        return tensor_of(leaf)
+    if leaf.kind == "empty":
+        return _EMPTY.get(leaf.kept, list)()
+    if leaf.kind == "unbound":
+        raise MalformedRecord(
+            f"{leaf.path} is a {leaf.cls}, which no record keeps",
+            next_step="give the inputs yourself",
+        )
+    return leaf.kept
+
+
+_EMPTY = {"list": list, "tuple": tuple, "dict": Kept}
+
+
+def tensor_of(leaf: Leaf) -> Any:
+    """A kept tensor leaf as a torch tensor, or as a NumPy array where torch is not installed."""
+    content = bytearray(leaf.kept)
+    try:
+        import torch
+    except ImportError:
+        import numpy
+
+        return numpy.frombuffer(content, dtype=leaf.dtype).reshape(leaf.shape)
+    dtype = getattr(torch, leaf.dtype)
+    if not math.prod(leaf.shape):
+        return torch.empty(leaf.shape, dtype=dtype)
+    return torch.frombuffer(content, dtype=torch.uint8).view(dtype).reshape(leaf.shape)
+
+
+def _require(condition: bool, cause: str) -> None:
+    if not condition:
+        raise _malformed(cause)
+
+
+def _malformed(cause: str) -> MalformedRecord:
+    return MalformedRecord(cause, next_step="ask for the record again")

@@ -1,0 +1,327 @@
+"""A record: one signed statement about one call, and what its holder may disclose of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from ..errors import MalformedRecord, NotaryError, VerificationFailed
+from . import container
+from .bundle import Bundle
+from .lines import parse, parse_file
+from .openings import Openings, decode_openings, derive, encode_openings
+from .predicate import check_statement
+
+DISCLOSABLE = ("weights", "structure", "inputs", "outputs", "trace")
+
+
+class Record:
+    """A record, from a file, from a log, or still on its way into one.
+
+    Reading ``id`` or anything below it waits until a record in the making is durable, and raises
+    what kept it from becoming so.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        files: dict[str, bytes] | None = None,
+        openings: Openings | None = None,
+        evidence: bytes | None = None,
+    ) -> None:
+        self._bundle: Bundle | None = bundle
+        self._ticket = None
+        self._folder = None
+        self.files = files or {}
+        self.openings = openings or {}
+        self.evidence = evidence
+
+    @classmethod
+    def awaited(cls, ticket: Any, folder: Any) -> Record:
+        """The record of a call that was just handed to the writer of the log in ``folder``."""
+        record = cls.__new__(cls)
+        record._bundle = None
+        record._ticket, record._folder = ticket, folder
+        record.files, record.openings, record.evidence = {}, {}, None
+        return record
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Record:
+        """The record in a ``.tnr`` file. Raises OSError where the file cannot be read and
+        MalformedRecord, naming the cause, where it is not in its one encoding."""
+        return cls._of_members(container.read(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Record:
+        """The record in the bytes of a ``.tnr`` file; raises MalformedRecord."""
+        return cls._of_members(container.unpack(data))
+
+    @classmethod
+    def _of_members(cls, members: dict[str, bytes]) -> Record:
+        members = dict(members)
+        bundle = Bundle.decode(members.pop("bundle.json"))
+        evidence = members.pop("evidence.safetensors", None)
+        openings = members.pop("openings.jsonl", None)
+        return cls(
+            bundle,
+            files=members,
+            openings=decode_openings(openings) if openings is not None else None,
+            evidence=evidence,
+        )
+
+    # What is signed
+
+    @property
+    def bundle(self) -> Bundle:
+        if self._bundle is None:
+            from ..log.reader import LogFolder
+
+            entry = self._ticket.wait()
+            self._bundle = Bundle.from_json(LogFolder(self._folder).bundle(entry.record_id))
+            self._ticket = self._folder = None
+        return self._bundle
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the signed payload, in hex."""
+        return hashlib.sha256(self.payload).hexdigest()
+
+    @property
+    def payload(self) -> bytes:
+        return self.bundle.envelope.payload
+
+    @property
+    def envelope(self) -> Any:
+        return self.bundle.envelope
+
+    @property
+    def tlog_proof(self) -> str:
+        return self.bundle.tlog_proof
+
+    @cached_property
+    def public_key(self) -> Any:
+        """The key the envelope is checked with: for integrity, not for identity."""
+        from ..keys import PublicKey
+
+        return PublicKey.from_spki(self.bundle.public_key)
+
+    @cached_property
+    def log_public_key(self) -> Any:
+        from ..keys import PublicKey
+
+        return PublicKey.from_spki(self.bundle.log_public_key)
+
+    @cached_property
+    def statement(self) -> dict[str, Any]:
+        """The in-toto statement; MalformedRecord where the payload is not one of ours."""
+        return check_statement(parse(self.payload))
+
+    @property
+    def predicate(self) -> dict[str, Any]:
+        return self.statement["predicate"]
+
+    # What may be known beside it
+
+    @cached_property
+    def private(self) -> Any:
+        """This machine's private entry for the record (secret, digests, files); None where this
+        user did not make it."""
+        from ..log.reader import private_anywhere
+
+        return private_anywhere(self.id)
+
+    def file(self, name: str) -> bytes | None:
+        """A line file such as ``weights.jsonl``, travelling or from the private store, whose
+        SHA-256 is the one signed; None where neither has it. Raises MalformedRecord where a
+        travelling file is not the one signed."""
+        expected = self._subject(name)
+        if name in self.files:
+            data = self.files[name]
+            actual = hashlib.sha256(data).hexdigest()
+            if actual != expected:
+                raise MalformedRecord(
+                    f"{name} is not the file this record was signed over",
+                    expected=expected,
+                    actual=actual,
+                    next_step="ask for the record again",
+                )
+            return data
+        if expected is None or self.private is None:
+            return None
+        data = self.private.file(name)
+        if data is None or hashlib.sha256(data).hexdigest() != expected:
+            return None
+        return data
+
+    def lines(self, name: str) -> list[dict[str, Any]] | None:
+        """The lines of a line file as JSON objects; None where nobody here has the file."""
+        data = self.file(name)
+        return None if data is None else [parse(line) for line in parse_file(data, name=name)]
+
+    def _subject(self, name: str) -> str | None:
+        for subject in self.statement["subject"]:
+            if subject["name"] == name:
+                return subject["digest"]["sha256"]
+        return None
+
+    def opened(self, tree: str) -> dict[int, list[tuple[bytes, bytes]]] | None:
+        """(digest, salt) of each slot by line number, travelling or derived from this machine's
+        private store; None where neither has them. ``tree`` is ``inputs`` or ``outputs``."""
+        if tree in self.openings:
+            return self.openings[tree]
+        if self.private is None:
+            return None
+        return derive(self.private.secret, tree, self._private_digests()[tree])
+
+    def digests(self, tree: str) -> list[list[bytes]] | None:
+        """Unsalted digests by line (one a row run, one for a whole leaf, none for unbound), or
+        None where they are neither disclosed nor in this machine's private store."""
+        opened = self.opened(tree)
+        if opened is None:
+            return None
+        count = (self.predicate[tree] or {"size": 0})["size"]
+        return [[digest for digest, _ in opened.get(number, [])] for number in range(count)]
+
+    @property
+    def random_state(self) -> bytes | None:
+        """State of torch's CPU generator before the call, where the call drew from it and this
+        machine's private store has it."""
+        return self._private_digests()["random"] if self.private is not None else None
+
+    def _private_digests(self) -> dict[str, Any]:
+        import msgspec
+
+        return msgspec.msgpack.decode(self.private.digests)
+
+    def kept_leaves(self, tree: str) -> list[Any] | None:
+        """Leaves with their values, where the record travels with them or ``evidence="full"``
+        kept them on this machine; None otherwise. Their digests are computed from the values."""
+        from .evidence import decode_evidence
+
+        for data in (self.evidence, self.private.evidence if self.private else None):
+            if data is not None:
+                leaves = decode_evidence(data).get(tree)
+                if leaves is not None:
+                    return leaves
+        return None
+
+    def kept(self, tree: str) -> Any:
+        """Kept values put together again: inputs as a dict by argument name, outputs as the
+        returned value; None where none are kept."""
+        from .evidence import restore
+
+        leaves = self.kept_leaves(tree)
+        if leaves is None:
+            return None
+        values = restore(leaves)
+        return values if tree == "inputs" else values.get("output")
+
+    # Handing it on
+
+    def save(
+        self,
+        path: str | os.PathLike,
+        *,
+        disclose: Iterable[str] = (),
+        inputs: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Write the record as one ``.tnr`` file, atomically.
+
+        ``disclose`` names what travels beside the signed roots: ``inputs``, ``outputs`` (line
+        file, digests and salts; the values too where evidence is full), ``weights``,
+        ``structure``. ``inputs`` (arguments as a dict or tuple) and ``outputs`` (the returned
+        value) are checked against the record and travel with it. Raises NotaryError where this
+        machine cannot disclose what is asked, and VerificationFailed where given values differ.
+        """
+        members = {
+            "bundle.json": self.bundle.encode(),
+            **self._disclosed(disclose, inputs, outputs),
+        }
+        container.write_atomically(path, container.pack(members))
+
+    def _disclosed(self, disclose: Iterable[str], inputs: Any, outputs: Any) -> dict[str, bytes]:
+        names = [disclose] if isinstance(disclose, str) else list(disclose)
+        given = {"inputs": inputs, "outputs": outputs}
+        names += [tree for tree, value in given.items() if value is not None and tree not in names]
+        files = dict(self.files)
+        openings = dict(self.openings)
+        for name in names:
+            files[f"{name}.jsonl"] = self._own_file(name)
+            if name in given:
+                opened = self.opened(name)
+                if opened is None:
+                    raise _not_ours(name)
+                openings[name] = opened
+        evidence = self._evidence(names, given)
+        if openings:
+            files["openings.jsonl"] = encode_openings(openings)
+        if evidence is not None:
+            files["evidence.safetensors"] = evidence
+        return {name: data for name, data in files.items() if data}
+
+    def _own_file(self, name: str) -> bytes:
+        if name not in DISCLOSABLE:
+            raise NotaryError(
+                "a record cannot disclose that",
+                expected=", ".join(DISCLOSABLE),
+                actual=name,
+                next_step="name one of them",
+            )
+        if self._subject(f"{name}.jsonl") is None:
+            raise NotaryError(
+                f"the record has no {name}", next_step=f"leave {name} out of disclose"
+            )
+        data = self.file(f"{name}.jsonl")
+        if data is None:
+            raise _not_ours(name)
+        return data
+
+    def _evidence(self, names: Sequence[str], given: dict[str, Any]) -> bytes | None:
+        from ..leaves import flatten_given
+        from .evidence import decode_evidence, encode_evidence
+        from .values import compare, differences_in_words
+
+        trees = decode_evidence(self.evidence) if self.evidence is not None else {}
+        for tree, value in given.items():
+            if value is not None:
+                lines = self.lines(f"{tree}.jsonl")
+                leaves = flatten_given(tree, value, lines, keep=True)
+                differences = compare(lines, self.digests(tree), leaves)
+                if differences:
+                    raise VerificationFailed(
+                        f"the {tree} given are not the recorded ones: "
+                        + differences_in_words(differences),
+                        next_step=f"give the {tree} of this very call",
+                    )
+                trees[tree] = leaves
+            elif tree in names and tree not in trees:
+                kept = self.kept_leaves(tree)
+                if kept is not None:
+                    trees[tree] = kept
+        if not trees:
+            return None
+        return encode_evidence(trees.get("inputs"), trees.get("outputs"))
+
+    # How it looks
+
+    def __repr__(self) -> str:
+        if self._bundle is None:
+            return "<torchnotary.Record on its way into the log>"
+        return f"<torchnotary.Record {self.id[:16]}>"
+
+    def _repr_html_(self) -> str:
+        from ..report.notebook import html
+
+        return html(self)
+
+
+def _not_ours(name: str) -> NotaryError:
+    return NotaryError(
+        f"this machine cannot disclose the {name}: the record's private store is not here",
+        next_step="ask whoever made the record to save it with that disclosure",
+    )

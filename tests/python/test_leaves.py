@@ -1,0 +1,149 @@
+"""Leaves: every value has one path, one kind and one digest, and different values differ."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torchnotary import _core, merkle
+from torchnotary.leaves import (
+    MAX_ROWS,
+    commitment_of,
+    encode_value,
+    flatten_arguments,
+    flatten_given,
+    flatten_output,
+    line_of,
+    row_run,
+    top_level,
+)
+
+plain = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+)
+
+
+@given(plain, plain)
+def test_different_plain_values_have_different_encodings(a, b):
+    same = type(a) is type(b) and (a == b and str(a) == str(b) or a != a and b != b)
+    assert (encode_value(a) == encode_value(b)) == same or (a != a and b != b)
+
+
+@pytest.mark.parametrize("bits", [0, 53, 63, 4095, 4096, 20000])
+def test_integers_of_any_size_have_an_encoding(bits):
+    value = 2**bits
+    assert len({encode_value(v) for v in (value - 1, value, value + 1, -value)}) == 4
+
+
+def test_a_bool_is_not_an_int_and_a_path_is_its_text():
+    assert encode_value(True) != encode_value(1)
+    assert encode_value(Path("a/b")) == encode_value("a/b")
+
+
+def test_enumerations_and_torch_constants_are_text():
+    class Colour(enum.Enum):
+        RED = object()
+
+    assert encode_value(Colour.RED)[0] == "str"
+    assert encode_value(torch.float16) == ("str", b"storch.float16")
+
+
+def test_containers_of_other_kinds_do_not_collide_when_empty():
+    digests = {flatten_output(empty)[0].digests for empty in ([], (), {})}
+    assert len(digests) == 3
+
+
+def test_paths_of_nested_values_are_unambiguous():
+    Point = collections.namedtuple("Point", "x y")
+
+    @dataclasses.dataclass
+    class Box:
+        a: object
+
+    value = {"a.b": [1, (2,)], "a": {"b": 3}, 0: Point(4, Box(5)), '"]': 6}
+    assert [leaf.path for leaf in flatten_output(value)] == [
+        'output["a.b"][0]',
+        'output["a.b"][1][0]',
+        'output["a"]["b"]',
+        "output[{0}].x",
+        "output[{0}].y.a",
+        'output["\\"]"]',
+    ]
+
+
+def test_a_cyclic_value_ends_as_unbound():
+    loop = []
+    loop.append(loop)
+    (leaf,) = flatten_output(loop)
+    assert leaf.kind == "unbound" and leaf.cls == "builtins.list"
+
+
+@pytest.mark.parametrize(
+    ("shape", "run"),
+    [((), 0), ((5,), 0), ((0, 3), 0), ((1, 3), 1), ((MAX_ROWS, 2), 1), ((MAX_ROWS + 1, 2), 2)],
+)
+def test_rows_are_cut_into_equal_runs(shape, run):
+    assert row_run(shape) == run
+    (leaf,) = flatten_output(torch.zeros(shape))
+    assert leaf.run == run
+    assert leaf.rows == (1 if not run else -(-shape[0] // run))
+
+
+def test_a_row_commitment_is_the_rfc_9162_root_over_salted_row_digests():
+    x = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+    (leaf,) = flatten_output(x)
+    secret = bytes(range(32))
+    line = line_of(leaf, secret, 2, 7)
+    salts = _core.salts(secret, 2, 7, 3)
+    entries = []
+    for row in range(3):
+        (single,) = flatten_output(x[row])
+        assert single.digests == leaf.digests[32 * row : 32 * row + 32]
+        entries.append(_core.blake3(single.digests, key=salts[32 * row : 32 * row + 32]))
+    assert line["commitment"] == merkle.root(entries).hex()
+    assert commitment_of(b"".join(entries), 1) == line["commitment"]
+
+
+def test_salts_depend_on_secret_tree_line_and_row():
+    secret = bytes(32)
+    salts = {
+        _core.salts(secret, 1, 0, 2)[:32],
+        _core.salts(secret, 1, 0, 2)[32:],
+        _core.salts(secret, 2, 0, 1),
+        _core.salts(secret, 1, 1, 1),
+        _core.salts(bytes([1] * 32), 1, 0, 1),
+    }
+    assert len(salts) == 5
+
+
+def test_torch_and_numpy_tensors_of_equal_content_agree():
+    array = np.arange(6, dtype=np.int64).reshape(2, 3)
+    (a,), (b,) = flatten_output(array), flatten_output(torch.from_numpy(array.copy()))
+    assert a.digests == b.digests and a.dtype == b.dtype and a.shape == b.shape
+
+
+def test_unsupported_tensors_are_unbound_by_class():
+    (leaf,) = flatten_output(torch.eye(3).to_sparse())
+    assert (leaf.kind, leaf.cls) == ("unbound", "torch.Tensor")
+
+
+def test_given_inputs_match_by_name_or_by_position():
+    recorded = flatten_arguments({"a": 1, "b": [2, 3], "c": "x"})
+    lines = [{"kind": leaf.kind, "path": leaf.path} for leaf in recorded]
+    by_name = flatten_given("inputs", {"a": 1, "b": [2, 3], "c": "x"}, lines)
+    by_position = flatten_given("inputs", (1, [2, 3], "x"), lines)
+    assert [(x.path, x.digests) for x in by_name] == [(x.path, x.digests) for x in by_position]
+    assert [top_level(x.path) for x in by_name] == ["a", "b", "b", "c"]
