@@ -1,0 +1,95 @@
+"""The ``torchnotary`` program: which commands there are and how their errors become exit codes.
+
+Exit codes: 0 valid, 1 invalid, 2 usage or a file that cannot be opened, 3 inconclusive.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import typer
+
+from .commands.output import UsageProblem, note, report, with_next
+
+# Where each command lies: a module of `commands` and the function in it.
+COMMANDS = {
+    "demo": ("health", "demo"),
+    "doctor": ("health", "doctor"),
+    "commit": ("models", "commit"),
+    "manifest": ("models", "manifest"),
+    "pin": ("models", "pin"),
+    "verify": ("checking", "verify"),
+    "reproduce": ("checking", "reproduce"),
+    "diff": ("checking", "diff"),
+    "save": ("logs", "save"),
+}
+GROUPS = {"keys": "keyring", "log": "logs"}
+
+# Typer carries its own copy of click's exceptions, or click's, depending on its version.
+_UsageError = typer.BadParameter.__mro__[1]
+
+
+def program(first: str | None = None) -> typer.Typer:
+    """The program with the one command ``first``, or with all of them where there is none of that
+    name: a verification would spend most of its time on building the other commands."""
+    app = typer.Typer(
+        name="torchnotary",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_describe)
+    known = first in COMMANDS or first in GROUPS
+    for name, (home, function) in COMMANDS.items():
+        if not known or name == first:
+            app.command(name)(getattr(_commands(home), function))
+    for name, home in GROUPS.items():
+        if not known or name == first:
+            app.add_typer(_commands(home).app, name=name)
+    return app
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line (without the program's name) and returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app = program(given[0] if given else None)
+        return app(given, prog_name="torchnotary", standalone_mode=False) or 0
+    except _UsageError as error:
+        return report(_as_usage_problem(error), "--json" in given)
+    except (typer.Abort, KeyboardInterrupt):
+        note(with_next("stopped", ["run the same command again"]))
+        return 130
+    except BrokenPipeError:
+        # The reader has gone away (as `head` does); Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return report(error, "--json" in given)
+
+
+def main() -> None:
+    """Entry point: runs the command line of this process and exits with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show an arrow shows its code; printing must not fail.
+        stream.reconfigure(errors="backslashreplace")
+    sys.exit(run())
+
+
+def _describe() -> None:
+    """Prove what a model actually ran: record, verify, reproduce."""
+
+
+def _commands(home: str):
+    return import_module(f"{__package__}.commands.{home}")
+
+
+def _as_usage_problem(error: Exception) -> UsageProblem:
+    """What the parser of command lines refused; a command without its subcommand has shown help."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "torchnotary"
+    message = error.format_message() or f"{command} needs a command"
+    return UsageProblem(message, f"{command} --help")

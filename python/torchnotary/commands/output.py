@@ -1,0 +1,81 @@
+"""How commands speak: results on stdout, the rest on stderr, and a next step for every refusal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from ..errors import MalformedPolicy, NotaryError
+from ..verifier.verdict import INVALID, USAGE, printable
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+class UsageProblem(Exception):
+    """Something about the command itself: exit code 2, with the next command to type."""
+
+    def __init__(self, message: str, next_step: str) -> None:
+        super().__init__(message)
+        self.next_step = next_step
+
+
+def result(text: Any, document: Any, as_json: bool) -> None:
+    """Prints a result: ``text`` for people, ``document`` for programs."""
+    if as_json:
+        print(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=True))
+    else:
+        print(_clean(text))
+
+
+def note(text: str) -> None:
+    """Says something beside the result, on stderr."""
+    print(_clean(text), file=sys.stderr)
+
+
+def _clean(text: Any) -> str:
+    """Text without control characters but line ends: much of it comes out of other people's
+    records, and must not reach the terminal as commands."""
+    return "\n".join(printable(line, sys.maxsize) for line in str(text).split("\n"))
+
+
+def with_next(text: Any, next_steps: Sequence[str]) -> str:
+    """A result's text, and below it what to do next."""
+    lines = [("      " if number else "Next: ") + step for number, step in enumerate(next_steps)]
+    return "\n".join([str(text), *lines])
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the command with an exit code."""
+    raise typer.Exit(code)
+
+
+def report(error: Exception, as_json: bool) -> int:
+    """Prints an error in one sentence with its next step; returns the exit code it stands for."""
+    message, next_step, code = _read(error)
+    if as_json:
+        document = {"error": message, "exit_code": code, "next": [next_step], "type": "error/1"}
+        result(None, document, True)
+    else:
+        note(with_next(message, [next_step]))
+    return code
+
+
+def _read(error: Exception) -> tuple[str, str, int]:
+    if isinstance(error, UsageProblem):
+        return str(error), error.next_step, USAGE
+    if isinstance(error, NotaryError):
+        message = error.reason
+        if error.expected is not None or error.actual is not None:
+            message += f" (expected {error.expected}, got {error.actual})"
+        code = USAGE if isinstance(error, MalformedPolicy) else INVALID
+        return message, error.next_step or "torchnotary doctor", code
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror or error}", "check the path, then run it again", USAGE
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed", f"pip install {error.name}", USAGE
+    return f"{type(error).__name__}: {error}", "torchnotary doctor", USAGE

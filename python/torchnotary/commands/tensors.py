@@ -1,0 +1,73 @@
+"""Tensors in files as commands see them: mapped, not copied, and read without torch or NumPy."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import _core
+from ..commitment import Commitment, commit, is_tensor
+from ..hashing import threads_for
+from ..safetensors_header import read_header
+from .output import UsageProblem
+
+
+def read_safetensors(path: Path) -> dict[str, _core.View]:
+    """The tensors of a safetensors file by name, where they are mapped; raises MalformedRecord."""
+    with path.open("rb") as stream:
+        stored = read_header(stream, os.fstat(stream.fileno()).st_size, str(path))
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    return {t.name: _core.View.from_buffer(mapped, t.dtype, t.shape, t.start) for t in stored}
+
+
+def to_library(view: _core.View) -> Any:
+    """A view's content as a torch tensor (a NumPy array where torch is not installed)."""
+    from ..leaves import Leaf
+    from ..statement.evidence import tensor_of
+
+    content = view.tobytes()
+    return tensor_of(Leaf("", "tensor", dtype=view.dtype, shape=view.shape, kept=content))
+
+
+def commitments_of(path: Path) -> list[tuple[str, Commitment]]:
+    """Name and commitment of every tensor in a .safetensors, .npy, .npz or .pt file; any other
+    file is one tensor, its bytes (uint8)."""
+    return [(name, _commit(tensor)) for name, tensor in _tensors(path)]
+
+
+def _commit(tensor: Any) -> Commitment:
+    if not isinstance(tensor, _core.View):
+        return commit(tensor)
+    root, digest = tensor.commit(threads_for(tensor.nbytes))
+    return Commitment(digest.hex(), root.hex(), tensor.dtype, tensor.shape, tensor.nbytes)
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, Any]]:
+    from .files import VALUE_SUFFIXES, read_file
+
+    if path.suffix not in VALUE_SUFFIXES or path.suffix == ".json":
+        yield path.name, _bytes_of(path)
+        return
+    values = read_file(path)
+    if is_tensor(values):
+        yield path.name, values
+        return
+    named = values.items() if isinstance(values, Mapping) else ()
+    found = [(name, v) for name, v in named if is_tensor(v) or isinstance(v, _core.View)]
+    if not found or len(found) < len(named):
+        raise UsageProblem(
+            f"{path} does not hold tensors by name alone",
+            f"torchnotary manifest {path}, or save the tensors as .safetensors",
+        )
+    yield from found
+
+
+def _bytes_of(path: Path) -> _core.View:
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        # An empty file cannot be mapped.
+        data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    return _core.View.from_buffer(data, "uint8", (size,))

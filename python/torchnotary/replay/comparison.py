@@ -1,0 +1,198 @@
+"""``diff``: what differs between two records, in words a person acts on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..manifest import STRUCTURE, WEIGHTS, Manifest
+from ..statement.lines import Tree, canonical, parse, tree_of
+from ..statement.record import Record
+from ..statement.values import (
+    Difference,
+    compare_recorded,
+    differences_in_words,
+    has_all_digests,
+    unbound_in_words,
+)
+from ..verifier.content import recorded_lines as recorded_leaves
+from ..verifier.model import claimed_tree, recorded_lines
+from ..verifier.verdict import short_root
+from . import settings
+from .difference import Comparison, Line
+from .tolerance import distances
+
+
+def diff(a: str | os.PathLike[str] | Record, b: str | os.PathLike[str] | Record) -> Comparison:
+    """What differs between two records: model, inputs, outputs, code and settings.
+
+    Inputs and outputs are compared by the unsalted digests that this machine's private stores
+    hold or that travel with the records; where either side has none, that line is *not
+    comparable*. Raises OSError for a file that cannot be opened and MalformedRecord, or
+    VerificationFailed, for a record that is not intact.
+    """
+    from .reproduction import require_intact
+
+    first, second = (x if isinstance(x, Record) else Record.load(x) for x in (a, b))
+    for record in (first, second):
+        require_intact(record)
+    found = _Sorted()
+    _compare_weights(first, second, found)
+    _compare_structure(first, second, found)
+    _compare_tree(first, second, "inputs", found)
+    outputs = _compare_tree(first, second, "outputs", found)
+    _compare_code(first, second, found)
+    changed = settings.changes(first.predicate["execution"], second.predicate["execution"])
+    found.differ += [Line(change.name, str(change)) for change in changed]
+    _compare_end(first, second, found)
+    distance = _distance(first, second) if outputs else None
+    return Comparison(found.same, found.differ, found.missing, changed, outputs, distance)
+
+
+class _Sorted:
+    """Lines as they are sorted into the same, the different and the incomparable."""
+
+    def __init__(self) -> None:
+        self.same: list[Line] = []
+        self.differ: list[Line] = []
+        self.missing: list[Line] = []
+
+    def settle(self, name: str, equal: bool, difference: str = "", shown: str = "") -> None:
+        if equal:
+            self.same.append(Line(name, shown))
+        else:
+            self.differ.append(Line(name, difference))
+
+
+def _compare_weights(a: Record, b: Record, found: _Sorted) -> None:
+    ours, theirs = claimed_tree(a, "weights"), claimed_tree(b, "weights")
+    if ours is None and theirs is None:
+        return
+    if ours is None or theirs is None:
+        found.differ.append(Line("weights", "only one record has a model"))
+        return
+    changes = None
+    if ours != theirs:
+        changes = _changes(a, b, WEIGHTS)
+        changes = changes or f"root {short_root(ours.root)} → {short_root(theirs.root)}"
+    found.settle("weights", ours == theirs, changes or "", short_root(ours.root))
+
+
+def _compare_structure(a: Record, b: Record, found: _Sorted) -> None:
+    """Structure apart from the weights it names: its first line is put aside where they differ."""
+    ours, theirs = claimed_tree(a, "structure"), claimed_tree(b, "structure")
+    if ours is None and theirs is None:
+        return
+    if ours is None or theirs is None:
+        found.differ.append(Line("structure", "only one record has one"))
+        return
+    if ours == theirs:
+        found.settle("structure", True)
+        return
+    if claimed_tree(a, "weights") != claimed_tree(b, "weights"):
+        lines = recorded_lines(a, STRUCTURE) or recorded_lines(b, STRUCTURE)
+        if lines is None:
+            found.missing.append(Line("structure", "it is bound to the weights, which differ"))
+            return
+        known, other = (a, b) if recorded_lines(a, STRUCTURE) is not None else (b, a)
+        if _over_other_weights(lines, claimed_tree(other, "weights")) == claimed_tree(
+            other, "structure"
+        ):
+            found.settle("structure", True)
+            return
+    changes = _changes(a, b, STRUCTURE)
+    found.settle(
+        "structure", False, changes or f"root {short_root(ours.root)} → {short_root(theirs.root)}"
+    )
+
+
+def _over_other_weights(lines: list[bytes], weights: Tree | None) -> Tree:
+    kept = [line for line in lines if parse(line)["type"] != "weights"]
+    if weights is not None:
+        kept = [canonical({**weights.to_json(), "type": "weights"}), *kept]
+    return tree_of(kept)
+
+
+def _changes(a: Record, b: Record, name: str) -> str | None:
+    """Differences between two manifests' lines, where both are at hand."""
+    ours, theirs = recorded_lines(a, name), recorded_lines(b, name)
+    if ours is None or theirs is None:
+        return None
+    old, new = (Manifest(x, []) if name == WEIGHTS else Manifest([], x) for x in (ours, theirs))
+    changes = old.diff(new).lines
+    return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
+
+
+def _compare_tree(a: Record, b: Record, tree: str, found: _Sorted) -> list[Difference]:
+    if a.predicate[tree] is None and b.predicate[tree] is None:
+        found.settle(tree, True, shown="(none)")
+        return []
+    sides = []
+    for which, record in (("first", a), ("second", b)):
+        lines = [] if record.predicate[tree] is None else recorded_leaves(record, tree)
+        digests = [] if record.predicate[tree] is None else record.digests(tree)
+        if lines is None or digests is None or not has_all_digests(lines, digests):
+            found.missing.append(Line(tree, f"the {which} record's digests are not here"))
+            return []
+        sides.append(list(zip(lines, digests, strict=True)))
+    differences = compare_recorded(*sides)
+    unbound = unbound_in_words([line for side in sides for line, _ in side])
+    if not differences and unbound:
+        found.missing.append(Line(tree, f"{unbound} is of a kind that no record binds"))
+        return []
+    found.settle(tree, not differences, differences_in_words(differences))
+    return differences if tree == "outputs" else []
+
+
+def _compare_code(a: Record, b: Record, found: _Sorted) -> None:
+    ours, theirs = a.predicate["code"], b.predicate["code"]
+    parts = []
+    if ours.get("callable") != theirs.get("callable"):
+        parts.append(f"{ours.get('callable')} → {theirs.get('callable')}")
+    if ours.get("source") != theirs.get("source"):
+        parts.append("its source changed")
+    parts += _packages(ours.get("packages"), theirs.get("packages"))
+    if ours.get("git") != theirs.get("git"):
+        parts.append(f"git {_commit(ours.get('git'))} → {_commit(theirs.get('git'))}")
+    found.settle("code", not parts, "; ".join(parts))
+
+
+def _packages(ours: Any, theirs: Any) -> list[str]:
+    ours = ours if isinstance(ours, Mapping) else {}
+    theirs = theirs if isinstance(theirs, Mapping) else {}
+    return [
+        f"{name} {ours.get(name, 'absent')} → {theirs.get(name, 'absent')}"
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _commit(git: Any) -> str:
+    if not isinstance(git, Mapping):
+        return "none"
+    return str(git.get("commit"))[:8] + (" with changes" if git.get("dirty") else "")
+
+
+def _compare_end(a: Record, b: Record, found: _Sorted) -> None:
+    """How the calls ended, and which random state they drew from; named only where they differ."""
+    ours, theirs = a.predicate["execution"], b.predicate["execution"]
+    if ours.get("outcome") != theirs.get("outcome"):
+        found.differ.append(Line("end", f"{_end(ours)} → {_end(theirs)}"))
+    if ours.get("rng") != theirs.get("rng"):
+        found.differ.append(Line("random state", "the calls drew other random numbers"))
+
+
+def _end(execution: Mapping[str, Any]) -> str:
+    outcome = execution.get("outcome")
+    outcome = outcome if isinstance(outcome, Mapping) else {}
+    return " ".join(str(x) for x in (outcome.get("status"), outcome.get("exception")) if x)
+
+
+def _distance(a: Record, b: Record) -> str | None:
+    """The largest distance between two results, where both were kept."""
+    ours, theirs = a.kept_leaves("outputs"), b.kept_leaves("outputs")
+    if ours is None or theirs is None:
+        return None
+    measured = distances(ours, theirs)
+    return str(max(measured, key=lambda d: d.largest)) if measured else None

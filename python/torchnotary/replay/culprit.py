@@ -1,0 +1,97 @@
+"""What made a run differ first: a part of the model if one differs, else where the output does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..manifest import STRUCTURE, WEIGHTS, Manifest
+from ..statement.lines import parse, tree_of
+from ..statement.record import Record
+from ..statement.values import Difference
+from ..verifier.model import apart_from_weights, claimed_tree, recorded_lines
+
+TRACE_HINT = 'record with trace="operators" to name the operator'
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where a run first differs: ``module`` is a path as in ``named_modules()`` (empty for the
+    model itself, None where it is not known), ``what`` says what differs there."""
+
+    what: str
+    module: str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = "" if self.module is None else f"{self.module or 'the model itself'}: "
+        return f"{place}{self.what}" + (f"; {self.hint}" if self.hint else "")
+
+
+def in_model(record: Record, manifest: Manifest, models: Mapping[str, Any]) -> Divergence | None:
+    """The first part of the model that is not as recorded, None where all of it is."""
+    weights = claimed_tree(record, "weights")
+    structure = claimed_tree(record, "structure")
+    if structure is not None and manifest.structure_lines:
+        given = apart_from_weights(manifest, weights)
+        if tree_of(given) != structure:
+            return _in_structure(recorded_lines(record, STRUCTURE), given)
+    if weights != manifest.weights:
+        return _in_weights(recorded_lines(record, WEIGHTS), manifest.weights_lines, models)
+    return None
+
+
+def _in_structure(recorded: list[bytes] | None, given: list[bytes]) -> Divergence:
+    if recorded is None:
+        return Divergence(
+            "the structure differs from the recorded one",
+            hint="ask for structure.jsonl (save --disclose structure) to name the module",
+        )
+    changes = Manifest([], recorded).diff(Manifest([], given)).lines
+    more = f" ({len(changes)} differences in all)" if len(changes) > 1 else ""
+    return Divergence((changes[0] if changes else "the order of modules") + more)
+
+
+def _in_weights(
+    recorded: list[bytes] | None, given: list[bytes], models: Mapping[str, Any]
+) -> Divergence:
+    if recorded is None:
+        return Divergence(
+            "the weights differ from the recorded ones",
+            hint="ask for weights.jsonl (save --disclose weights) to name the tensor",
+        )
+    old = {value["name"]: value for value in map(parse, recorded)}
+    new = {value["name"]: value for value in map(parse, given)}
+    changed = [name for name in old if name in new and old[name] != new[name]]
+    if not changed:
+        changes = Manifest(recorded, []).diff(Manifest(given, [])).lines
+        return Divergence(changes[0] if changes else "the weights differ")
+    first = min(changed, key=_order(models))
+    module, _, entry = first.rpartition(".")
+    parts = [f"{key} {old[first][key]} → {new[first][key]}" for key in ("dtype", "shape")]
+    parts = [
+        p
+        for p, key in zip(parts, ("dtype", "shape"), strict=True)
+        if old[first][key] != new[first][key]
+    ]
+    what = f"{entry} differs from the recorded one ({', '.join(parts) or 'other values'})"
+    if len(changed) > 1:
+        what += f"; {len(changed)} tensors differ in all"
+    return Divergence(what, module)
+
+
+def _order(models: Mapping[str, Any]):
+    """A sort key that puts tensors in the order the modules hold them, which is mostly the order
+    they are used in; unknown ones by name."""
+    prefixes = models.items() if len(models) > 1 else [("", next(iter(models.values()), None))]
+    places: dict[str, int] = {}
+    for prefix, module in prefixes:
+        for name in getattr(module, "state_dict", dict)():
+            places.setdefault(f"{prefix}.{name}" if prefix else name, len(places))
+    return lambda name: (places.get(name, len(places)), name)
+
+
+def in_outputs(differences: Sequence[Difference]) -> Divergence:
+    """The first output leaf that differs, and how to learn more."""
+    return Divergence(str(differences[0]), hint=TRACE_HINT)

@@ -1,0 +1,229 @@
+"""``reproduce``: a recorded call run again under its own conditions, and what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import NotaryError
+from ..leaves import flatten_arguments, flatten_given
+from ..statement.record import Record
+from ..statement.values import (
+    compare,
+    differences_in_words,
+    has_all_digests,
+    unbound_in_words,
+)
+from ..verifier.content import recorded_lines
+from ..verifier.model import manifest_of
+from ..verifier.steps import verify
+from ..verifier.verdict import FAILED
+from . import settings
+from .culprit import Divergence, in_model, in_outputs
+from .rerun import Outcome, conditions, rerun
+from .result import BITWISE, DIVERGED, NOT_COMPARABLE, WITHIN_TOLERANCE, Reproduction
+from .subject import Subject
+from .tolerance import distances
+
+
+class _NotComparable(Exception):
+    """Ends a reproduction that cannot be compared, with its cause and the next step."""
+
+    def __init__(self, cause: str, next_step: str) -> None:
+        super().__init__(cause)
+        self.cause, self.next_step = cause, next_step
+
+
+def reproduce(
+    record: str | os.PathLike[str] | Record,
+    call: Any,
+    inputs: Any = None,
+    *,
+    outputs: Any = None,
+    model: Any = None,
+) -> Reproduction:
+    """Runs ``call`` again with the record's inputs, profile, threads and random state, and
+    compares the results bit for bit, without recording anything.
+
+    ``call`` is what was recorded (function, decorated function or module), ``inputs`` its
+    arguments (by name, or a tuple; the kept ones if None), ``outputs`` the recorded results if
+    they were kept elsewhere (they measure how far apart the results are), ``model`` the model to
+    compare with the record's where the call does not name it.
+
+    Raises OSError for a file that cannot be opened, MalformedRecord or VerificationFailed for a
+    record that is not intact. What the call itself raises is an outcome.
+    """
+    record = record if isinstance(record, Record) else Record.load(record)
+    require_intact(record)
+    try:
+        return _reproduce(record, Subject(call), inputs, outputs, model)
+    except _NotComparable as stop:
+        return Reproduction(
+            NOT_COMPARABLE, record.id, cause=stop.cause, next_step=stop.next_step, model="not run"
+        )
+
+
+def _reproduce(
+    record: Record, subject: Subject, inputs: Any, outputs: Any, model: Any
+) -> Reproduction:
+    lines, digests = _recorded(record, "outputs")
+    args, kwargs = _arguments(record, subject, inputs)
+    kept = _kept_outputs(record, outputs, lines, digests)
+    models = subject.models(args, kwargs)
+    shown, culprit = _compare_model(record, model, models)
+    found = settings.changes(
+        record.predicate["execution"], _execution_here(record, models.values())
+    )
+    outcome = rerun(record, subject, args, kwargs, keep=kept is not None, items=_items(lines))
+    _require_same_end(record, outcome)
+    differences = compare(lines, digests, outcome.leaves)
+    common = {"leaves": len(lines), "model": shown, "settings": found}
+    if not differences and culprit is None:
+        return Reproduction(BITWISE, record.id, **common)
+    measured = distances(kept, outcome.leaves) if kept is not None and differences else []
+    if culprit is None and measured and all(d.within for d in measured):
+        return Reproduction(
+            WITHIN_TOLERANCE,
+            record.id,
+            first_divergence=in_outputs(differences),
+            differences=differences,
+            distances=measured,
+            **common,
+        )
+    return Reproduction(
+        DIVERGED,
+        record.id,
+        first_divergence=culprit or in_outputs(differences),
+        differences=differences,
+        distances=measured,
+        **common,
+    )
+
+
+def require_intact(record: Record) -> None:
+    """Raises the first refusal of the verifier; who signed it does not matter here."""
+    verdict = verify(record)
+    if verdict.named(FAILED):
+        verdict.raise_for_failure()
+
+
+def _recorded(record: Record, tree: str) -> tuple[list[dict], list[list[bytes]]]:
+    """Lines and unsalted digests of a tree; both empty where the record has none of it."""
+    if record.predicate[tree] is None:
+        return [], []
+    lines, digests = recorded_lines(record, tree), record.digests(tree)
+    if lines is None or digests is None or not has_all_digests(lines, digests):
+        raise _NotComparable(
+            f"the digests of its {tree} are not here",
+            f"ask its maker for a copy saved with --disclose {tree}",
+        )
+    unbound = unbound_in_words(lines)
+    if unbound:
+        raise _NotComparable(
+            f"{unbound} among the {tree} is of a kind that no record binds",
+            "record a function whose arguments and results are tensors and plain values",
+        )
+    return lines, digests
+
+
+def _arguments(record: Record, subject: Subject, inputs: Any) -> tuple[tuple, dict[str, Any]]:
+    """Arguments to call with, once they are known to be the recorded ones."""
+    lines, digests = _recorded(record, "inputs")
+    if inputs is None:
+        args, kwargs = _kept_arguments(record, subject, lines)
+        leaves = record.kept_leaves("inputs") or []
+    else:
+        try:
+            args, kwargs = subject.arguments(inputs)
+        except NotaryError as error:
+            raise _NotComparable(error.reason, error.next_step or "") from error
+        leaves = flatten_arguments(subject.bound(args, kwargs))
+    differences = compare(lines, digests, leaves)
+    if differences:
+        raise _NotComparable(
+            f"these are not the recorded inputs: {differences_in_words(differences)}",
+            "give the inputs of the recorded call",
+        )
+    return args, kwargs
+
+
+def _kept_arguments(
+    record: Record, subject: Subject, lines: Sequence[Any]
+) -> tuple[tuple, dict[str, Any]]:
+    kept = record.kept("inputs") if lines else {}
+    if kept is None:
+        raise _NotComparable(
+            "its inputs were not kept", "give the inputs of the recorded call (--inputs F)"
+        )
+    try:
+        return subject.arguments(kept)
+    except NotaryError as error:
+        raise _NotComparable(
+            f"the kept inputs do not suffice: {error.reason}",
+            "give all inputs yourself; modules among them are never kept",
+        ) from error
+
+
+def _kept_outputs(
+    record: Record, outputs: Any, lines: list[dict], digests: list[list[bytes]]
+) -> list[Any] | None:
+    """Recorded results with their values, given by the caller or kept; None where they are not
+    at hand."""
+    if outputs is None:
+        return record.kept_leaves("outputs")
+    leaves = flatten_given("outputs", outputs, lines, keep=True)
+    differences = compare(lines, digests, leaves)
+    if differences:
+        raise _NotComparable(
+            f"the outputs given are not the recorded ones: {differences_in_words(differences)}",
+            "give the outputs of the recorded call, or leave them out",
+        )
+    return leaves
+
+
+def _compare_model(
+    record: Record, given: Any, models: Mapping[str, Any]
+) -> tuple[str, Divergence | None]:
+    """What to say of the model, and the first part of it that is not as recorded."""
+    if record.predicate["model"] is None:
+        return "none recorded", None
+    if given is None:
+        if not models:
+            return "not found, so not compared (give model=)", None
+        given = dict(models) if len(models) > 1 else next(iter(models.values()))
+    elif not models:
+        models = given if isinstance(given, Mapping) else {"": given}
+    culprit = in_model(record, manifest_of(given), models)
+    return ("another model", culprit) if culprit else ("weights and structure as recorded", None)
+
+
+def _execution_here(record: Record, models: Any) -> dict[str, Any]:
+    """The execution section this run has, under the record's conditions."""
+    execution = record.predicate["execution"]
+    modules = list(models)
+    device = next((p.device.type for m in modules for p in m.parameters()), "cpu")
+    training = any(part.training for module in modules for part in module.modules())
+    with conditions(record):
+        here = settings.execution_now(str(execution.get("profile")), device, training)
+    # Without a model there is nothing whose mode or device could differ.
+    return here if modules else {**here, **{k: execution.get(k) for k in ("device", "training")}}
+
+
+def _items(lines: Sequence[Mapping[str, Any]]) -> int:
+    """How many items a recorded generator yielded."""
+    numbers = [line["path"][len("output[") :].partition("]")[0] for line in lines]
+    return max((int(number) + 1 for number in numbers if number.isdigit()), default=0)
+
+
+def _require_same_end(record: Record, outcome: Outcome) -> None:
+    recorded = record.predicate["execution"]["outcome"]
+    status, exception = recorded.get("status"), recorded.get("exception")
+    if outcome.status == status and outcome.exception == exception:
+        return
+    before = f"raised {exception}" if status == "raised" else status
+    now = f"{outcome.exception}: {outcome.error}" if outcome.error else outcome.status
+    raise _NotComparable(
+        f"the recorded call {before}, this one {'raised ' if outcome.error else ''}{now}",
+        "mend what made it end otherwise, then run it again",
+    )

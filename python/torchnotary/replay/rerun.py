@@ -1,0 +1,145 @@
+"""One call run again under a record's conditions, everything restored afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..capture.pause import pause
+from ..leaves import Leaf, class_name, flatten_output
+from ..statement.record import Record
+from .subject import Subject
+
+
+@dataclass
+class Outcome:
+    """How a call ended: its leaves, ``status`` and the exception's class name where it raised."""
+
+    leaves: list[Leaf] = field(default_factory=list)
+    status: str = "returned"
+    exception: str | None = None
+    error: Exception | None = None
+
+
+def rerun(
+    record: Record, subject: Subject, args: tuple, kwargs: dict[str, Any], *, keep: bool, items: int
+) -> Outcome:
+    """Calls ``subject`` under the record's profile, thread count and random state.
+
+    ``keep`` keeps the values of the leaves; ``items`` is how many items to take from a generator
+    whose consumer stopped early.
+    """
+    with conditions(record):
+        outcome = Outcome()
+        try:
+            result = subject.call(*args, **kwargs)
+            _collect(result, outcome, keep, items, record.predicate["execution"]["outcome"])
+        except Exception as error:
+            outcome.status, outcome.exception, outcome.error = "raised", class_name(error), error
+        return outcome
+
+
+@contextmanager
+def conditions(record: Record) -> Iterator[None]:
+    """The record's profile, threads and random state inside the block, and no recording; what was
+    there before afterwards, on every way out."""
+    execution = record.predicate["execution"]
+    threads = execution.get("threads")
+    with ExitStack() as stack:
+        stack.enter_context(pause())
+        if execution.get("torch") is None:
+            yield  # recorded without torch, so it has no settings of torch's either
+            return
+        import torch
+
+        stack.callback(torch.default_generator.set_state, torch.default_generator.get_state())
+        if record.random_state is not None:
+            state = torch.frombuffer(bytearray(record.random_state), dtype=torch.uint8)
+            torch.default_generator.set_state(state)
+        if type(threads) is int and threads > 0:
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(threads)
+        if execution.get("profile") == "deterministic":
+            from ..determinism import determinism_scope
+
+            stack.enter_context(determinism_scope())
+        yield
+
+
+def _collect(result: Any, outcome: Outcome, keep: bool, items: int, recorded: Any) -> None:
+    """The leaves of a result, of what it awaits, or of the items it yields."""
+    closed = isinstance(recorded, dict) and recorded.get("status") == "closed"
+    if inspect.isgenerator(result):
+        _drain(result, outcome, keep, items if closed else None)
+    elif inspect.isasyncgen(result):
+        _run(_drain_async(result, outcome, keep, items if closed else None))
+    elif inspect.iscoroutine(result):
+        outcome.leaves += flatten_output(_run(result), keep=keep)
+    else:
+        outcome.leaves += flatten_output(result, keep=keep)
+
+
+def _drain(generator: Any, outcome: Outcome, keep: bool, items: int | None) -> None:
+    count = 0
+    while items is None or count < items:
+        try:
+            item = next(generator)
+        except StopIteration as stop:
+            if stop.value is not None:
+                _add(outcome, "output.return", stop.value, keep)
+            return
+        _add(outcome, f"output[{count}]", item, keep)
+        count += 1
+    generator.close()
+    outcome.status = "closed"
+
+
+async def _drain_async(generator: Any, outcome: Outcome, keep: bool, items: int | None) -> None:
+    count = 0
+    try:
+        while items is None or count < items:
+            try:
+                item = await generator.__anext__()
+            except StopAsyncIteration:
+                return
+            _add(outcome, f"output[{count}]", item, keep)
+            count += 1
+        outcome.status = "closed"
+    finally:
+        await generator.aclose()
+
+
+def _add(outcome: Outcome, path: str, value: Any, keep: bool) -> None:
+    for leaf in flatten_output(value, keep=keep):
+        leaf.path = path + leaf.path[len("output") :]
+        outcome.leaves.append(leaf)
+
+
+def _run(awaitable: Any) -> Any:
+    """The result of a coroutine; on a thread of its own where a loop already runs here, as in a
+    notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(awaitable)
+    import contextvars
+
+    context, found = contextvars.copy_context(), {}
+
+    def run() -> None:
+        try:
+            found["value"] = context.run(asyncio.run, awaitable)
+        except BaseException as error:
+            found["error"] = error
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if "error" in found:
+        raise found["error"]
+    return found["value"]

@@ -1,0 +1,1 @@
+"""How records look to people outside the command line."""

@@ -1,0 +1,1 @@
+"""Offline verification of records: numbered steps, a policy, and a verdict for people."""

@@ -1,0 +1,85 @@
+"""One verification under way: the record, what the caller brought along, and how a step answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..errors import NotaryError
+from ..leaves import Leaf
+from ..statement.evidence import decode_evidence
+from ..statement.record import Record
+from .policy import Policy
+from .verdict import FAILED, NOT_CHECKED, PASSED
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a step found: outcome, detail, the typed error where it refused, and what to do where
+    that depends on what was found."""
+
+    outcome: str
+    detail: str
+    error: NotaryError | None = None
+    next_step: str | None = None
+
+
+def passed(detail: str) -> Finding:
+    return Finding(PASSED, detail)
+
+
+def not_checked(detail: str, next_step: str | None = None) -> Finding:
+    return Finding(NOT_CHECKED, detail, None, next_step)
+
+
+def failed(error: NotaryError) -> Finding:
+    detail = error.reason
+    if error.expected is not None or error.actual is not None:
+        detail += f" (expected {error.expected}, got {error.actual})"
+    return Finding(FAILED, detail, error, error.next_step)
+
+
+@dataclass
+class Case:
+    """What is verified and against what; steps leave here what later steps build on.
+
+    ``signer`` is a fingerprint, ``checkpoint`` the text of a signed note, ``nonce`` hexadecimal,
+    ``model`` is a `Manifest` once the record is known to be intact; None means that the caller
+    did not ask.
+    """
+
+    source: Any
+    signer: str | None = None
+    checkpoint: str | None = None
+    policy: Policy | None = None
+    model: Any = None
+    inputs: Any = None
+    outputs: Any = None
+    nonce: str | None = None
+    record: Record | None = None
+    signature_error: NotaryError | None = None
+    entry: Any = None  # the checkpoint that proves the record is its entry `index`
+    index: int = -1
+    held: Any = None  # the checkpoint of the caller, once it is connected to `entry`
+
+    @cached_property
+    def evidence(self) -> dict[str, list[Leaf]]:
+        """Leaves by tree whose values travel with the record; raises `MalformedRecord`."""
+        data = self.record.evidence
+        return decode_evidence(data) if data is not None else {}
+
+    def asked(self, step: str) -> bool:
+        """Whether the caller, or the policy, wants an answer from that step."""
+        if self.policy is not None and step in self.policy.required:
+            return True
+        return {
+            "signer": self.signer is not None,
+            "log consistency": self.checkpoint is not None,
+            "witness": self.checkpoint is not None,
+            "nonce": self.nonce is not None,
+            "weights": self.model is not None,
+            "structure": getattr(self.model, "structure_root", None) is not None,
+            "inputs": self.inputs is not None,
+            "outputs": self.outputs is not None,
+        }.get(step, False)

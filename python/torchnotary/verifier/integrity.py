@@ -1,0 +1,117 @@
+"""Steps about the file itself: its encoding, its signature, whose key that is, time and nonce."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ..errors import MalformedRecord, NotaryError, VerificationFailed
+from ..keys import is_trusted
+from ..statement import envelope
+from ..statement.record import Record
+from .case import Case, Finding, failed, not_checked, passed
+
+# Which step answers for a line file that travels; one without a step belongs to the format.
+STEP_OF_FILE = {
+    "inputs.jsonl": "inputs",
+    "outputs.jsonl": "outputs",
+    "structure.jsonl": "structure",
+    "weights.jsonl": "weights",
+}
+
+
+def check_format(case: Case) -> Finding:
+    """The container, bundle and, only after the signature over its bytes holds, the statement."""
+    source = case.source
+    if isinstance(source, bytes):
+        record = Record.from_bytes(source)
+    else:
+        record = source if isinstance(source, Record) else Record.load(source)
+    key, _ = record.public_key, record.log_public_key
+    case.record = record
+    try:
+        envelope.verify(record.envelope, key)
+    except NotaryError as error:
+        case.signature_error = error
+        return passed("container and envelope; the statement stays unread, its signature is wrong")
+    subjects = {s["name"]: s["digest"]["sha256"] for s in record.statement["subject"]}
+    for name, data in record.files.items():
+        if name not in subjects:
+            raise MalformedRecord(
+                f"{name} travels with the record, but the statement does not speak of it",
+                next_step="ask its maker for the record as torchnotary saved it",
+            )
+        if name not in STEP_OF_FILE:
+            check_file(name, data, subjects[name])
+    unknown = sorted(set(record.openings) - {"inputs", "outputs"})
+    if unknown:
+        raise MalformedRecord(
+            f"openings of the {unknown[0]} are not known to this version",
+            next_step="use the torchnotary version that wrote it",
+        )
+    return passed(f"one encoding, {len(record.files)} line files travel with it")
+
+
+def check_file(name: str, data: bytes, expected: str) -> None:
+    """Raises `VerificationFailed` unless the file has the SHA-256 its subject gives."""
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != expected:
+        raise VerificationFailed(
+            f"{name} is not the file the statement speaks of",
+            expected=expected,
+            actual=actual,
+            next_step="ask its maker for the record again; this file was changed",
+        )
+
+
+def check_signature(case: Case) -> Finding:
+    """The bytes under the signature, against the key that travels (its owner is the next step)."""
+    if case.signature_error is not None:
+        return failed(case.signature_error)
+    return passed(f"Ed25519 over {len(case.record.payload)} bytes")
+
+
+def check_signer(case: Case) -> Finding:
+    """The key itself: the one asked for, else one the policy names, else one the user trusts."""
+    key = case.record.public_key
+    if case.signer is not None:
+        if key.fingerprint != case.signer:
+            raise VerificationFailed(
+                "signed by another key",
+                expected=case.signer,
+                actual=key.fingerprint,
+                next_step="ask which key is theirs; torchnotary keys list shows those you trust",
+            )
+        return passed("the key you named")
+    if case.policy is not None and case.policy.signers is not None:
+        if key.fingerprint not in case.policy.signers:
+            raise VerificationFailed(
+                "signed by a key that the policy does not name",
+                expected=" or ".join(sorted(case.policy.signers)) or "no key at all",
+                actual=key.fingerprint,
+                next_step="ask which key is theirs, then add it to the policy's signers",
+            )
+        return passed("a key the policy names")
+    if is_trusted(key):
+        return passed("your own key, or one you trust")
+    return not_checked("nobody you trust vouches for this key")
+
+
+def check_time(case: Case) -> Finding:
+    """Never passes: a clock that the signer reads proves nothing by itself."""
+    time = case.record.predicate["time"]
+    return not_checked(f"asserted by the signer's clock: {time['start']} to {time['end']}")
+
+
+def check_nonce(case: Case) -> Finding:
+    """The caller's challenge, which must be the one that was signed."""
+    signed = case.record.predicate["record"]["nonce"]
+    if case.nonce is None:
+        return not_checked("no nonce given to compare" if signed else "signed without a nonce")
+    if signed != case.nonce:
+        raise VerificationFailed(
+            "signed for another challenge" if signed else "signed without a nonce",
+            expected=case.nonce,
+            actual=signed or "none",
+            next_step="send a fresh nonce and ask for a record made with it",
+        )
+    return passed("your nonce was signed")

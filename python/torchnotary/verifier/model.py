@@ -1,0 +1,150 @@
+"""Steps about the model: its weights and structure against the roots that were signed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..coverage import covers, match_root
+from ..errors import RootMismatch, VerificationFailed
+from ..manifest import STRUCTURE, WEIGHTS, Manifest, parse_structure, parse_weights
+from ..statement.lines import Tree, canonical, parse, tree_of
+from ..statement.record import Record
+from .case import Case, Finding, not_checked, passed
+from .integrity import check_file
+
+_RESTORE = "find the model that was recorded, or ask its maker which one that was"
+
+
+def check_weights(case: Case) -> Finding:
+    """The model's tensors, against weights.jsonl and its root."""
+    recorded = travelling(case.record, WEIGHTS)
+    claimed = claimed_tree(case.record, "weights")
+    if case.model is None:
+        return not_checked("no model given to compare")
+    if claimed is None:
+        return not_checked("the record commits to no weights")
+    manifest: Manifest = case.model
+    if manifest.weights == claimed:
+        return passed(f"{claimed.size} tensors, root {claimed.root}")
+    lines = recorded or recorded_lines(case.record, WEIGHTS)
+    if manifest.structure_root is None:
+        return _compare_file(manifest, claimed, lines)
+    raise _mismatch("weights", claimed, manifest.weights, _changes(lines, manifest.weights_lines))
+
+
+def check_structure(case: Case) -> Finding:
+    """The model's modules, attributes and other buffers, against structure.jsonl and its root."""
+    recorded = travelling(case.record, STRUCTURE)
+    claimed = claimed_tree(case.record, "structure")
+    if case.model is None:
+        return not_checked("no model given to compare")
+    if claimed is None:
+        return not_checked("the record commits to no structure")
+    manifest: Manifest = case.model
+    if manifest.structure is None:
+        return not_checked("tensors alone have no structure; give the live module")
+    given = apart_from_weights(manifest, claimed_tree(case.record, "weights"))
+    if tree_of(given) == claimed:
+        return passed(f"{claimed.size} lines, root {claimed.root}")
+    lines = recorded or recorded_lines(case.record, STRUCTURE)
+    changes = None
+    if lines is not None:
+        changes = Manifest([], lines).diff(Manifest([], given)).lines
+    raise _mismatch("structure", claimed, manifest.structure, changes)
+
+
+def travelling(record: Record, name: str) -> list[bytes] | None:
+    """The lines of weights.jsonl or structure.jsonl where that file travels.
+
+    Raises `VerificationFailed` or `RootMismatch` where it contradicts the statement.
+    """
+    data = record.files.get(name)
+    if data is None:
+        return None
+    subjects = {s["name"]: s["digest"]["sha256"] for s in record.statement["subject"]}
+    check_file(name, data, subjects[name])
+    lines = parse_weights(data) if name == WEIGHTS else parse_structure(data)
+    claimed, actual = claimed_tree(record, name.partition(".")[0]), tree_of(lines)
+    if actual != claimed:
+        raise RootMismatch(
+            f"{name} does not have the root and size that were signed",
+            expected=f"{claimed.root} of {claimed.size} lines",
+            actual=f"{actual.root} of {actual.size} lines",
+            next_step="ask its maker for the record again; this file was changed",
+        )
+    return lines
+
+
+def recorded_lines(record: Record, name: str) -> list[bytes] | None:
+    """The lines of weights.jsonl or structure.jsonl, travelling or from the private store."""
+    data = record.file(name)
+    if data is None:
+        return None
+    return parse_weights(data) if name == WEIGHTS else parse_structure(data)
+
+
+def claimed_tree(record: Record, part: str) -> Tree | None:
+    """Root and size the statement gives for ``weights`` or ``structure``."""
+    claimed = (record.predicate["model"] or {}).get(part)
+    return Tree(claimed["root"], claimed["size"]) if claimed else None
+
+
+def apart_from_weights(manifest: Manifest, weights: Tree | None) -> list[bytes]:
+    """The model's structure lines as they would be over the recorded weights, so that changed
+    weights alone do not count as a changed structure."""
+    lines = [line for line in manifest.structure_lines if parse(line)["type"] != "weights"]
+    return (
+        lines if weights is None else [canonical({**weights.to_json(), "type": "weights"}), *lines]
+    )
+
+
+def manifest_of(model: Any) -> Manifest:
+    """The manifest of a model argument; a folder that holds a saved manifest is that manifest."""
+    if isinstance(model, Manifest):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        folder = Path(model)
+        if (folder / WEIGHTS).is_file() or (folder / STRUCTURE).is_file():
+            return Manifest.load(folder)
+    return Manifest.of(model)
+
+
+def _compare_file(manifest: Manifest, claimed: Tree, lines: list[bytes] | None) -> Finding:
+    """Weights without modules (a file, a state_dict), which may hold more or other names than the
+    module that was recorded."""
+    given = manifest.weights_lines
+    if lines is not None:
+        coverage = covers(lines, given)
+        if not coverage:
+            raise _mismatch("weights", claimed, manifest.weights, _changes(lines, given))
+        return passed(f"line by line: {coverage}")
+    matched = match_root(given, claimed.root, claimed.size)
+    if matched is not None:
+        return passed(f"{claimed.size} tensors, root {claimed.root}: {matched}")
+    if len(given) > claimed.size:
+        return not_checked(
+            f"{len(given)} tensors in the file, {claimed.size} in the model: to match them by "
+            "name, its weights.jsonl has to be disclosed"
+        )
+    raise _mismatch("weights", claimed, manifest.weights, None)
+
+
+def _changes(old: list[bytes] | None, new: list[bytes]) -> list[str] | None:
+    return None if old is None else Manifest(old, []).diff(Manifest(new, [])).lines
+
+
+def _mismatch(
+    part: str, claimed: Tree, given: Tree | None, changes: Sequence[str] | None
+) -> VerificationFailed:
+    shown = "; ".join(changes[:3]) if changes else f"the {part} differ in an unknown place"
+    if changes and len(changes) > 3:
+        shown += f"; and {len(changes) - 3} more"
+    return VerificationFailed(
+        shown,
+        expected=f"{part} {claimed.root}",
+        actual=given.root if given else "none",
+        next_step=_RESTORE,
+    )
