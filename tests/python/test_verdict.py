@@ -110,7 +110,7 @@ def test_the_page_of_an_unknown_signer_reads_as_designed():
             "claims       score(), minilm 9c41 22e0, 2026-11-21 10:02 UTC (their clock)",
             "yes          format, signature, log inclusion",
             "no           none",
-            "not checked  signer, log consistency, witness, time, nonce, weights, structure, inputs,",
+            "not checked  signer, log consistency, witness, time, nonce, weights, structure, inputs,",  # noqa: E501
             "             outputs",
             "Next: get their key another way, then --signer KEY",
             "      weights: --model PATH    date: --checkpoint FILE",

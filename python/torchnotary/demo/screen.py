@@ -64,17 +64,13 @@ class Screen:
         self._blank()
 
     def track(self, items: Sequence[Any], what: str) -> Iterator[Any]:
-        """The items one by one: a bar on a terminal, elsewhere a line at each quarter."""
-        if self.progress.is_terminal:
-            columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=self.progress, transient=True) as bar:
-                yield from bar.track(items)
+        """The items one by one, under a bar on terminals and under nothing elsewhere."""
+        if not self.progress.is_terminal:
+            yield from items
             return
-        quarters = {-(-len(items) * part // 4) for part in (1, 2, 3, 4)}
-        for number, item in enumerate(items, start=1):
-            yield item
-            if number in quarters:
-                self.progress.print(f"{what}: {number} of {len(items)}")
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.progress, transient=True) as bar:
+            yield from bar.track(items)
 
     def _print(self, *what: Any, **options: Any) -> None:
         self.console.print(*what, **options)
