@@ -61,3 +61,54 @@ def notary(tmp_path):
     notary = torchnotary.Notary(tmp_path / "log")
     yield notary
     notary.close()
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A notary that keeps the tensors of its records."""
+    import torchnotary
+
+    notary = torchnotary.Notary(tmp_path / "full-log", evidence="full")
+    yield notary
+    notary.close()
+
+
+@pytest.fixture
+def net():
+    """A small model of fixed weights, in evaluation mode."""
+    import torch
+
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(8, 16), torch.nn.LayerNorm(16), torch.nn.Linear(16, 4)
+    ).eval()
+
+
+@pytest.fixture
+def score(notary, net):
+    """A recorded function of that model, with a default argument and a nested output."""
+    import torch
+
+    @notary.record
+    def score(x, scale=2):
+        with torch.no_grad():
+            return {"logits": net(x) * scale, "shape": list(x.shape)}
+
+    return score
+
+
+@pytest.fixture
+def call(score, notary):
+    """One recorded call of it: its record, inputs and outputs."""
+    import torch
+
+    x = torch.arange(40, dtype=torch.float32).reshape(5, 8)
+    y = score(x)
+    notary.flush()
+    return notary.last, {"x": x, "scale": 2}, y
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    """Turns this test into somebody else: another home, without keys and private stores."""
+    return lambda: monkeypatch.setenv("TORCHNOTARY_HOME", str(tmp_path / "stranger"))

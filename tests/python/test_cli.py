@@ -513,7 +513,7 @@ def test_a_terminal_without_the_characters_still_gets_the_verdict(record, place)
     assert done.returncode == 2 and "Next: " in done.stderr and "Traceback" not in done.stderr
 
 
-def test_what_strangers_wrote_cannot_reach_the_terminal_as_commands(run, notary):
+def test_what_strangers_wrote_cannot_reach_the_terminal_as_commands(run, notary, place):
     with notary.labels(user="\x1b[2J\rhidden"):
         notary.record(lambda x: x, name="\x1b]0;title\x07")(1)
     notary.last.save("run.tnr")

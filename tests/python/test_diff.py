@@ -9,13 +9,9 @@ import pytest
 import torch
 
 import torchnotary
-
-
-@pytest.fixture
-def net():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.LayerNorm(16)).eval()
-
+from torchnotary.statement import container
+from torchnotary.statement.openings import decode_openings, encode_openings
+from torchnotary.statement.record import Record
 
 X = torch.linspace(-1, 1, 40).reshape(5, 8)
 
@@ -133,6 +129,25 @@ def test_without_digests_on_either_side_a_line_is_not_comparable(
         assert found.differ == [] and not found
         assert found.exit_code == 3 and found.next_steps
         assert "not comparable" in str(found)
+
+
+def test_a_partly_opened_record_is_not_comparable(notary, net, tmp_path, monkeypatch):
+    @notary.record
+    def pair(x, y):
+        return x
+
+    records = []
+    for _ in range(2):
+        pair(X, X)
+        notary.last.save(tmp_path / "a.tnr", disclose=("inputs", "outputs"))
+        members = container.read(tmp_path / "a.tnr")
+        openings = decode_openings(members["openings.jsonl"])
+        del openings["inputs"][1]
+        members["openings.jsonl"] = encode_openings(openings)
+        records.append(Record.from_bytes(container.pack(members)))
+    monkeypatch.setenv("TORCHNOTARY_HOME", str(tmp_path / "stranger"))
+    found = torchnotary.diff(*records)
+    assert found.not_comparable == ["inputs"] and "outputs" in found.same
 
 
 def test_structures_bound_to_other_weights_are_not_comparable_without_their_lines(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -241,6 +242,19 @@ def test_a_half_made_log_is_not_seen(folder):
     assert len(LogFolder(folder).logs()) == 1
     assert check_folder(folder).ok
     assert len(write_records(folder)) == 1
+
+
+@pytest.mark.parametrize("step", ["LogStore.create", "LogStore.open", "Custody.create"])
+def test_a_log_that_cannot_be_begun_leaves_nothing_behind(folder, monkeypatch, step):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"torchnotary.log.claim.{step}", full)
+        with pytest.raises(NotaryError, match="No space left on device.*Next: free space"):
+            write_records(folder)
+        assert os.listdir(folder) == []
+    assert write_records(folder)[0].log.name.startswith("0001-")
 
 
 def test_a_bundle_proves_its_record_to_anyone(folder):

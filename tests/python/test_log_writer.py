@@ -24,6 +24,7 @@ from torchnotary.log.check import check_folder
 from torchnotary.log.leaf import entry_leaf
 from torchnotary.log.proofs import TlogProof
 from torchnotary.log.reader import LogFolder
+from torchnotary.log.store import LogStore
 from torchnotary.log.writer import LogWriter
 
 
@@ -389,6 +390,25 @@ def test_a_child_does_not_keep_the_parents_log_locked(folder):
     assert _can_lock(log)
     os.close(writing)
     os.waitpid(pid, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_waits_until_a_commit_is_over(folder, monkeypatch):
+    inside, over = threading.Event(), threading.Event()
+    append = LogStore.append
+
+    def slow(self, entries):
+        inside.set()
+        time.sleep(0.3)
+        first = append(self, entries)
+        over.set()
+        return first
+
+    monkeypatch.setattr(LogStore, "append", slow)
+    with LogWriter.open(folder) as writer:
+        writer.submit(RecordJob(0))
+        assert inside.wait(60)
+        assert _in_child(lambda: os._exit(0 if over.is_set() else 3)) == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

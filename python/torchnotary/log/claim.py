@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,17 +134,14 @@ def _go_on(path: Path, lock: int, opened: list[LogStore | PrivateStore]) -> Clai
 
 
 def _continues(store: LogStore, custody: Custody) -> bool:
-    """Whether the store holds all that was ever signed for it, unchanged."""
+    """Whether the store holds all that was ever signed for it, unchanged.
+
+    It may hold more: what was durable when a writer died before it advanced the token.
+    """
     token = custody.token()
     if store.origin != custody.origin or token is None or token.size > store.size():
         return False
-    if store.root(token.size).hex() != token.root:
-        return False
-    last = store.checkpoint()
-    if last is None:
-        return True
-    signed = Checkpoint.verify(last[1], custody.key.public)
-    return signed.size == last[0] <= token.size and store.root(signed.size) == signed.root
+    return store.root(token.size).hex() == token.root
 
 
 def _begin_next(folder: Path, existing: list[Path]) -> Claim:
@@ -157,11 +155,15 @@ def _begin_next(folder: Path, existing: list[Path]) -> Claim:
     lock = _lock(unfinished)
     if lock is None:
         raise NotaryError(f"the new log {path} is locked by another process", next_step="try again")
+    opened: list[LogStore | PrivateStore] = []
     try:
         PrivateStore.create(unfinished)
         LogStore.create(unfinished, key.public)
         unfinished.rename(path)
-        store, private = LogStore.open(path), PrivateStore.open(path)
+        store = LogStore.open(path)
+        opened.append(store)
+        private = PrivateStore.open(path)
+        opened.append(private)
         note = _last_checkpoint(existing)
         if note is not None:
             store.append_leaf(predecessor_leaf(note))
@@ -169,6 +171,11 @@ def _begin_next(folder: Path, existing: list[Path]) -> Claim:
         for parent in (path / "private", path, folder, folder.parent):
             sync_folder(parent)
     except BaseException:
+        # Nothing was signed for it; on a full disk every attempt would leave another behind.
+        for closing in opened:
+            closing.close()
+        for made in (unfinished, path):
+            shutil.rmtree(made, ignore_errors=True)
         os.close(lock)
         raise
     return Claim(path, store, private, custody, lock)

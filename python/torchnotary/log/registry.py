@@ -24,18 +24,17 @@ def remember(folder: Path) -> bool:
     line = canonical({"folder": uri, "type": "log-folder/1"})
     try:
         path = _path()
-        if path.exists() and line in path.read_bytes().split(b"\n"):
-            return True
         folders.make_private(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "r+b", buffering=0) as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            known = stream.read()
+            if line not in known.split(b"\n"):
+                # What a power loss cut short stays on a line of its own, where it is skipped.
+                cut = known and known[-1:] != b"\n"
+                stream.write((b"\n" if cut else b"") + line + b"\n")
     except (OSError, NotaryError):
         return False
-    with open(descriptor, "r+b", buffering=0) as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        known = stream.read()
-        if line not in known.split(b"\n"):
-            # What a power loss cut short stays behind a newline of its own, where it is skipped.
-            stream.write((b"\n" if known and known[-1:] != b"\n" else b"") + line + b"\n")
     return True
 
 

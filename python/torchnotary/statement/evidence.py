@@ -140,6 +140,7 @@ def _describe(leaf: Leaf) -> dict[str, Any]:
 
 def _leaf(entry: dict[str, Any], tree: str, header: dict, data: bytes, start: int) -> Leaf:
     path, kind = entry["path"], entry["kind"]
+    _require(isinstance(path, str) and isinstance(kind, str), "a leaf has no path or kind")
     if kind == "unbound":
         return Leaf(path, kind, cls=entry["class"])
     if kind != "tensor":

@@ -85,8 +85,12 @@ def compare(
     ``digests`` holds each line's unsalted digests, one a row run or one for the whole leaf. The
     caller has seen to it that they open the lines' commitments.
     """
-    given = {leaf.path: leaf for leaf in leaves}
+    given: dict[str, Leaf] = {}
     differences = []
+    for leaf in leaves:
+        if leaf.path in given:
+            differences.append(Difference(leaf.path, "given more than once"))
+        given[leaf.path] = leaf
     for line, recorded in zip(lines, digests, strict=True):
         leaf = given.pop(line["path"], None)
         if leaf is None:
