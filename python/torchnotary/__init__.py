@@ -35,6 +35,8 @@ _HOMES = {
     "NotExact": "errors",
     "PinMismatch": "errors",
     "LogCorrupt": "errors",
+    "MalformedPolicy": "errors",
+    "Saturated": "errors",
     "VerificationFailed": "errors",
 }
 _MODULES = ("errors", "hashing", "merkle")
@@ -62,12 +64,14 @@ if TYPE_CHECKING:
     from .commitment import Commitment, commit
     from .errors import (
         LogCorrupt,
+        MalformedPolicy,
         MalformedProof,
         MalformedRecord,
         NotaryError,
         NotExact,
         PinMismatch,
         RootMismatch,
+        Saturated,
         UnknownSigner,
         UnsupportedTensor,
         VerificationFailed,

@@ -198,7 +198,9 @@ def children_of(value: Any, path: str) -> list[tuple[str, Any]] | None:
         names = value.keys() if isinstance(value, Mapping) else _field_names(value)
         return [(f"{path}.{name}", getattr(value, name)) for name in names]
     if isinstance(value, Mapping):
-        return [(path + key_step(key), item) for key, item in value.items()]
+        children = [(path + key_step(key), item) for key, item in value.items()]
+        # Keys that look alike would give two values one path.
+        return children if len(dict(children)) == len(children) else None
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return [(f"{path}.{name}", getattr(value, name)) for name in value._fields]
     if isinstance(value, (list, tuple)):

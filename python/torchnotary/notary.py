@@ -257,7 +257,7 @@ class Notary:
         except Exception as error:
             self._refuse(error)
             return
-        self._last.set(Record.awaited(ticket, self.folder))
+        self._last.set(Record.awaited(ticket))
         if self.strict:
             ticket.wait()
 
@@ -319,7 +319,7 @@ class _Default:
                 except Exception as error:
                     self._failed = True
                     warnings.warn(
-                        f"torchnotary: calls pass unrecorded: {error}", RuntimeWarning, stacklevel=5
+                        f"torchnotary: calls pass unrecorded: {error}", RuntimeWarning, stacklevel=4
                     )
         return self._notary
 

@@ -180,3 +180,20 @@ def test_an_unknown_topic_is_refused_with_the_known_ones(tmp_path):
     assert done.returncode == 2
     assert "empty-call" in done.stderr and "cold-verify" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_cpu_time_of_this_process_is_not_a_neighbours(monkeypatch):
+    import report
+
+    # (all seconds, those not idle, those of this process and its children), before and after
+    readings = iter([(1000.0, 500.0, 40.0), (1010.0, 508.0, 45.0)])
+    monkeypatch.setattr(report, "_cpu_seconds", lambda: next(readings))
+    assert report.Neighbours().share() == pytest.approx(0.3)
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux says who used the CPUs")
+def test_cpu_seconds_are_those_of_the_system():
+    import report
+
+    total, busy, own = report._cpu_seconds()
+    assert total > busy > own > 0

@@ -68,6 +68,30 @@ def test_a_read_only_home_with_a_key_records(tmp_path):
         assert len(logs_in(tmp_path / "log")) == expected
 
 
+def test_a_read_only_home_with_a_key_discloses_from_the_recording_process(tmp_path):
+    code = """
+        import os, sys, torchnotary as tn
+        notary = tn.Notary("log")
+        notary.record(lambda x: x)(1)
+        os.chdir("/")
+        notary.last.save(sys.argv[1], disclose=("inputs",))
+        assert tn.verify(sys.argv[1], inputs=(1,)).steps[10].outcome == "passed"
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "run.tnr")],
+        env={
+            **os.environ,
+            "TORCHNOTARY_HOME": UNWRITABLE,
+            "TORCHNOTARY_KEY": SigningKey.generate().to_pem().decode(),
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_log_folder_that_cannot_be_written_is_refused_at_construction():
     with pytest.raises(NotaryError, match="TORCHNOTARY_LOG|another folder"):
         Notary(UNWRITABLE)

@@ -147,3 +147,12 @@ def test_given_inputs_match_by_name_or_by_position():
     by_position = flatten_given("inputs", (1, [2, 3], "x"), lines)
     assert [(x.path, x.digests) for x in by_name] == [(x.path, x.digests) for x in by_position]
     assert [top_level(x.path) for x in by_name] == ["a", "b", "b", "c"]
+
+
+def test_mappings_whose_keys_look_alike_are_unbound():
+    class Key:
+        def __repr__(self):
+            return "key"
+
+    (leaf,) = flatten_output({Key(): 1, Key(): 2})
+    assert leaf.kind == "unbound" and leaf.cls == "builtins.dict"

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import statistics
 import subprocess
 import threading
 import time
@@ -108,19 +107,6 @@ def test_a_full_queue_refuses_or_waits_and_loses_nothing(folder, monkeypatch):
         waiting.join(60)
         assert not waiting.is_alive()
     assert len(ids(folder)) == 7
-
-
-def test_submitting_costs_the_caller_microseconds(folder):
-    job = RecordJob(0)
-    with LogWriter.open(folder) as writer:
-        writer.submit(job).wait()
-        costs = []
-        for _ in range(300):
-            begun = time.perf_counter()
-            ticket = writer.submit(job)
-            costs.append(time.perf_counter() - begun)
-            ticket.wait()
-    assert statistics.median(costs) < 100e-6  # measured 1–5 µs; ten times the target never passes
 
 
 def test_a_job_that_cannot_be_built_fails_alone(folder):

@@ -570,3 +570,11 @@ def test_a_counter_on_the_model_changes_the_structure_but_not_the_weights(notary
     after = notary.last.predicate["model"]
     assert after["changed"] and after["structure"] != before["structure"]
     assert after["weights"] == before["weights"]
+
+
+def test_keyword_names_that_are_no_identifiers_cannot_pose_as_paths(notary):
+    notary.record(lambda **options: None)(**{"a": {"b": 1}, 'a["b"]': 2})
+    assert list(lines(notary.last, "inputs")) == [
+        'options["a"]["b"]',
+        'options["a[\\"b\\"]"]',
+    ]

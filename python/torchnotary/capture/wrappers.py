@@ -61,7 +61,7 @@ class Target:
         arguments = {}
         for name, value in bound.arguments.items():
             kind = self._signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_KEYWORD and not value.keys() & arguments.keys():
+            if kind is inspect.Parameter.VAR_KEYWORD and _can_stand_alone(value, arguments):
                 arguments.update(value)
             elif kind is not inspect.Parameter.VAR_POSITIONAL or value:
                 arguments[name] = value
@@ -69,6 +69,11 @@ class Target:
         if owner is None:
             owner = self._own_object
         return owner, arguments
+
+
+def _can_stand_alone(keywords: dict[str, Any], arguments: dict[str, Any]) -> bool:
+    """Whether the names in ``**keywords`` are paths of their own beside the other arguments."""
+    return not keywords.keys() & arguments.keys() and all(map(str.isidentifier, keywords))
 
 
 def wrap(notary: Any, function: Callable, models: Any, name: str | None) -> Callable:

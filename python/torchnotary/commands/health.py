@@ -95,15 +95,20 @@ def _torch() -> dict[str, Any]:
 def _folders() -> list[dict[str, Any]]:
     from .. import folders
 
-    rows = [("config", folders.config_home()), ("data", folders.data_home())]
-    log = os.environ.get("TORCHNOTARY_LOG")
+    key, log = os.environ.get("TORCHNOTARY_KEY"), os.environ.get("TORCHNOTARY_LOG")
+    home = "set TORCHNOTARY_HOME to a folder you can write to"
+    rows = [
+        _writable("config", folders.config_home(), f"{home}, or TORCHNOTARY_KEY", not key),
+        _writable("data", folders.data_home(), f"{home}, or TORCHNOTARY_LOG", not log),
+    ]
     if log:
-        rows.append(("log", Path(log)))
-    return [_writable(name, Path(folder)) for name, folder in rows]
+        rows.append(_writable("log", Path(log), "set TORCHNOTARY_LOG to another folder", True))
+    return rows
 
 
-def _writable(name: str, folder: Path) -> dict[str, Any]:
-    """Whether a folder, or the nearest one above it that exists, takes a file."""
+def _writable(name: str, folder: Path, next_step: str, needed: bool) -> dict[str, Any]:
+    """Whether a folder, or the nearest one above it that exists, takes a file; only where it is
+    ``needed`` is it a fault that it does not."""
     existing = folder
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -114,7 +119,7 @@ def _writable(name: str, folder: Path) -> dict[str, Any]:
         return _check(
             name,
             f"{folder} cannot be written: {error.strerror}",
-            "set TORCHNOTARY_HOME to a folder you can write to",
+            next_step if needed else None,
         )
     return _check(name, folder if folder.exists() else f"{folder} (made on first use)")
 
@@ -124,6 +129,8 @@ def _key() -> dict[str, Any]:
 
     try:
         own = SigningKey.load()
+        if own is None:
+            SigningKey.check()
         trusted = len(trusted_keys())
     except Exception as error:
         step = getattr(error, "next_step", None)

@@ -114,7 +114,7 @@ def check(log: LogArgument = None, as_json: Json = False) -> None:
         ],
         "type": "log-check/1",
     }
-    counted = f"{report.logs} logs, {report.entries} entries, {report.checkpoints} checkpoints"
+    counted = f"logs {report.logs}, entries {report.entries}, checkpoints {report.checkpoints}"
     if report.ok:
         result(f"OK: {counted}", document, as_json)
         return

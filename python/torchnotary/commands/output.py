@@ -77,5 +77,6 @@ def _read(error: Exception) -> tuple[str, str, int]:
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror or error}", "check the path, then run it again", USAGE
     if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed", f"pip install {error.name}", USAGE
+        package = (error.name or "").partition(".")[0]
+        return f"{error.name} is not installed", f"pip install {package}", USAGE
     return f"{type(error).__name__}: {error}", "torchnotary doctor", USAGE

@@ -12,7 +12,7 @@ from ..statement.record import Record
 from ..statement.values import Difference
 from ..verifier.model import apart_from_weights, claimed_tree, recorded_lines
 
-TRACE_HINT = 'record with trace="operators" to name the operator'
+TRACE_HINT = 'only trace="operators", not yet in this version, names the operator'
 
 
 @dataclass(frozen=True)

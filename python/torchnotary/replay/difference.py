@@ -10,6 +10,7 @@ from typing import Any
 from ..statement.values import Difference, differences_in_words, rows_in_words
 from ..verifier.verdict import printable
 from . import settings
+from .culprit import TRACE_HINT
 
 WIDTH = 88
 MAX_LINE = 1000
@@ -108,7 +109,7 @@ class Comparison:
                 place = f"Outputs differ in {rows_in_words(rows)}"
             else:
                 place = f"Outputs differ: {differences_in_words(self.outputs)}"
-            return f'{place}; record with trace="operators" to name the first operator.'
+            return f"{place}; {TRACE_HINT}."
         if self.differ:
             return f"These differ: {', '.join(self.differ)}."
         if self.not_comparable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,8 @@ from ..capture.pause import pause
 from ..leaves import Leaf, class_name, flatten_output
 from ..statement.record import Record
 from .subject import Subject
+
+MAX_THREADS = 1024
 
 
 @dataclass
@@ -61,7 +64,8 @@ def conditions(record: Record) -> Iterator[None]:
         if record.random_state is not None:
             state = torch.frombuffer(bytearray(record.random_state), dtype=torch.uint8)
             torch.default_generator.set_state(state)
-        if type(threads) is int and threads > 0:
+        # OpenMP ends the process where the system refuses it a thread; a record may ask for any.
+        if type(threads) is int and 0 < threads <= max(MAX_THREADS, os.cpu_count() or 1):
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
         if execution.get("profile") == "deterministic":

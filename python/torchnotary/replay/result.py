@@ -103,7 +103,8 @@ class Reproduction:
 
     def _sentence(self) -> str:
         if self.outcome == BITWISE:
-            return f"the same bits in all {self.leaves} outputs" if self.leaves else "the same end"
+            count = self.leaves
+            return f"the same bits in {count} of {count} outputs" if count else "the same end"
         if self.outcome == WITHIN_TOLERANCE:
             return (
                 f"other bits, but no further apart than rounding in {len(self.distances)} outputs"

@@ -41,11 +41,11 @@ class Record:
         self.evidence = evidence
 
     @classmethod
-    def awaited(cls, ticket: Any, folder: Any) -> Record:
-        """The record of a call that was just handed to the writer of the log in ``folder``."""
+    def awaited(cls, ticket: Any) -> Record:
+        """The record of a call that was just handed to the writer of a log."""
         record = cls.__new__(cls)
         record._bundle = None
-        record._ticket, record._folder = ticket, folder
+        record._ticket, record._folder = ticket, None
         record.files, record.openings, record.evidence = {}, {}, None
         return record
 
@@ -81,8 +81,9 @@ class Record:
             from ..log.reader import LogFolder
 
             entry = self._ticket.wait()
-            self._bundle = Bundle.from_json(LogFolder(self._folder).bundle(entry.record_id))
-            self._ticket = self._folder = None
+            self._folder = LogFolder(entry.log.parent)
+            self._bundle = Bundle.from_json(self._folder.bundle(entry.record_id))
+            self._ticket = None
         return self._bundle
 
     @property
@@ -132,7 +133,10 @@ class Record:
         user did not make it."""
         from ..log.reader import private_anywhere
 
-        return private_anywhere(self.id)
+        identity = self.id
+        if self._folder is not None:  # known even where no registry could be written
+            return self._folder.private(identity)
+        return private_anywhere(identity)
 
     def file(self, name: str) -> bytes | None:
         """A line file such as ``weights.jsonl``, travelling or from the private store, whose

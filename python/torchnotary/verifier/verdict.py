@@ -34,7 +34,7 @@ NEXT_STEPS = {
     "signature": "do not rely on this file; ask its maker for the original",
     "signer": "get their key another way, then --signer KEY",
     "log inclusion": "ask its maker to save it again from their log (torchnotary save ID -o FILE)",
-    "log consistency": "ask its maker for both checkpoints; one log signed two histories",
+    "log consistency": "ask its maker for a proof between the two checkpoints",
     "witness": "date: --checkpoint FILE",
     "time": "date: --checkpoint FILE",
     "nonce": "send a fresh nonce and ask for a record made with it",
