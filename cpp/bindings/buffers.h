@@ -19,8 +19,14 @@ inline constexpr std::size_t kReleaseGil = 4096;
 // The memory of a contiguous Python buffer, held as long as this lives.
 class Buffer {
  public:
+  // TypeError for what is no buffer, and for one with gaps (where Python says BufferError).
   explicit Buffer(py::handle object) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) == 0) return;
+    if (PyErr_ExceptionMatches(PyExc_BufferError)) {
+      PyErr_Clear();
+      throw py::type_error("a contiguous buffer is needed, such as bytes; copy it first");
+    }
+    throw py::error_already_set();
   }
   ~Buffer() { PyBuffer_Release(&view_); }
   Buffer(const Buffer&) = delete;

@@ -25,6 +25,7 @@ import enum
 import functools
 import hashlib
 import json
+import re
 import sys
 import types
 from argparse import Namespace
@@ -32,7 +33,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import MalformedRecord
-from .statement.lines import canonical, number
+from .statement.lines import brief, canonical, from_number, number
 
 MAX_INLINE_BYTES = 65_536
 MAX_VALUES = 1_000_000
@@ -53,6 +54,7 @@ VOLATILE_KEYS = frozenset(
 _CONFIGURATION_CHOICES = ("_attn_implementation", "_experts_implementation")
 _CONFIGURATIONS = ("PreTrainedConfig", "PretrainedConfig", "GenerationConfig")
 _TORCH_CONSTANTS = ("dtype", "device", "layout", "memory_format", "qscheme")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 class Unbound(Exception):
@@ -77,8 +79,88 @@ def key_of(name: str) -> str:
 
 
 def name_of(key: str) -> str:
-    """The name that :func:`key_of` wrote."""
-    return json.loads(f'"{key}"')
+    """The name that :func:`key_of` wrote; a key that it did not write is its own name."""
+    return json.loads(f'"{key}"') if _is_key(key) else key
+
+
+def check_attributes(attributes: Mapping[str, Any], where: str) -> None:
+    """Raises MalformedRecord unless every attribute of a module line is one that
+    :func:`encode` writes, under a key that :func:`key_of` does."""
+    for key, value in attributes.items():
+        if not (_is_key(key) and _is_encoded(value)):
+            raise MalformedRecord(
+                f"{where}: the attribute {brief(key)} is in no encoding of a value",
+                actual=brief(value),
+                next_step="make the manifest anew; torchnotary does not write this",
+            )
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return key_of(json.loads(f'"{key}"')) == key
+    except ValueError:
+        return False
+
+
+def _is_encoded(value: Any) -> bool:
+    """Whether a parsed JSON value follows the grammar at the top of this file."""
+    if isinstance(value, list):
+        return all(map(_is_encoded, value))
+    if not isinstance(value, dict):
+        return True
+    if len(value) == 1:
+        return _is_tagged(*next(iter(value.items())))
+    parts = value.get
+    match sorted(value):
+        case ["class", "values"]:
+            return isinstance(parts("class"), str) and _is_keyed(parts("values"))
+        case ["arguments", "callable", "keywords"]:
+            return (
+                isinstance(parts("callable"), str)
+                and isinstance(parts("arguments"), list)
+                and _is_encoded(parts("arguments"))
+                and _is_keyed(parts("keywords"))
+            )
+        case ["enum", "value"] | ["numpy", "value"]:
+            named = parts("enum", parts("numpy"))
+            return isinstance(named, str) and _is_encoded(parts("value"))
+        case ["bytes", "sha256"]:
+            size, digest = parts("bytes"), parts("sha256")
+            known = isinstance(digest, str) and _HEX64.fullmatch(digest) is not None
+            return known and type(size) is int and size > MAX_INLINE_BYTES
+    return False
+
+
+def _is_tagged(tag: str, inner: Any) -> bool:
+    if tag in ("callable", "enum", *_TORCH_CONSTANTS):
+        return isinstance(inner, str)
+    if tag in ("f64", "int"):
+        return _is_number({tag: inner})
+    if tag == "complex":
+        return isinstance(inner, list) and len(inner) == 2 and all(map(_is_number, inner))
+    if tag == "set":
+        return isinstance(inner, list) and _is_encoded(inner)
+    if tag != "dict":
+        return False
+    if isinstance(inner, list):
+        return all(
+            isinstance(pair, list) and len(pair) == 2 and _is_encoded(pair) for pair in inner
+        )
+    return _is_keyed(inner)
+
+
+def _is_keyed(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _is_key(key) and _is_encoded(item) for key, item in value.items()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        from_number(value)
+    except MalformedRecord:
+        return False
+    return True
 
 
 def class_name(value: Any) -> str:

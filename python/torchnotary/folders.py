@@ -25,13 +25,23 @@ def data_home() -> Path:
 def default_log() -> Path:
     """The log folder that is used when none is named."""
     named = os.environ.get("TORCHNOTARY_LOG")
-    return Path(named).expanduser().absolute() if named else data_home() / "log"
+    return expand(named).absolute() if named else data_home() / "log"
+
+
+def expand(path: str | os.PathLike[str]) -> Path:
+    """``path`` with a leading ``~`` replaced; NotaryError for a user who does not exist."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise NotaryError(
+            f"the path {os.fspath(path)!r} names no folder: {error}", next_step="write it in full"
+        ) from None
 
 
 def _home(platform_folder: str) -> Path:
     named = os.environ.get("TORCHNOTARY_HOME")
     if named:
-        return Path(named).expanduser().absolute()
+        return expand(named).absolute()
     import platformdirs
 
     folder = Path(getattr(platformdirs, platform_folder)("torchnotary", appauthor=False))
@@ -62,8 +72,19 @@ def check_can_create(path: Path, what: str, next_step: str) -> None:
 
 def make_private(folder: Path) -> Path:
     """``folder``, created with its parents if missing; only its owner may enter it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def make(folder: Path) -> Path:
+    """``folder``, created with its parents if missing; others may never write in what is made,
+    whatever the umask."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o755, exist_ok=True)
+    if not missing:
+        folder.mkdir(exist_ok=True)  # says FileExistsError where a file is in the way
     return folder
 
 

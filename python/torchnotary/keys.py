@@ -17,8 +17,10 @@ from pathlib import Path
 
 from . import folders
 from .errors import MalformedRecord, NotaryError, VerificationFailed
+from .files import read_regular
 
 SIGNATURE_BYTES = 64
+MAX_PEM_BYTES = 64 * 2**10
 _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _SET_HOME_OR_KEY = (
     "set TORCHNOTARY_HOME to a folder that can be written, or TORCHNOTARY_KEY to a key"
@@ -95,24 +97,27 @@ class PublicKey:
     @classmethod
     def parse(cls, given: PublicKey | bytes | str | os.PathLike[str]) -> PublicKey:
         """The key somebody named: a key, PEM or SPKI bytes, PEM text, the path of a PEM file,
-        or the fingerprint (whole or its first 16 digits) of an own or trusted key.
+        or the fingerprint of an own or trusted key.
+
+        Text that reads as a fingerprint is one, never a file of that name: such a file is named
+        with its folder (``./``) or as a Path. The first digits alone name nobody: another key
+        can be made that begins with them.
         """
         if isinstance(given, PublicKey):
             return given
         if isinstance(given, bytes):
             return cls.from_spki(given) if given[:1] == b"\x30" else cls.from_pem(given)
-        text = os.fspath(given)
-        if "-----BEGIN" in text:
-            return cls.from_pem(text.encode())
-        prefix = _as_fingerprint(text)
-        if prefix is None or os.path.isfile(text):
-            return cls.from_pem(Path(text).expanduser().read_bytes())
+        if isinstance(given, str) and "-----BEGIN" in given:
+            return cls.from_pem(given.encode())
+        fingerprint = as_fingerprint(given)
+        if fingerprint is None:
+            return cls.from_pem(_read_pem(folders.expand(given)))
         for key in (*own_keys(), *trusted_keys()):
-            if key.fingerprint.startswith(prefix):
+            if key.fingerprint == fingerprint:
                 return key
         raise NotaryError(
             "no own or trusted key has this fingerprint",
-            actual=prefix,
+            actual=fingerprint,
             next_step="name the key's PEM file, or trust it: torchnotary keys trust FILE",
         )
 
@@ -214,7 +219,7 @@ class SigningKey:
             return cls.from_pem(_named_pem(named))
         path = key_path()
         try:
-            pem = path.read_bytes()
+            pem = _read_pem(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -270,11 +275,25 @@ def short(fingerprint: str) -> str:
 
 def fingerprint_of(given: PublicKey | bytes | str | os.PathLike[str]) -> str:
     """The fingerprint of the key somebody named; a whole fingerprint needs no key to be known."""
-    if isinstance(given, str):
-        named = _as_fingerprint(given)
-        if named is not None and len(named) == 64 and not os.path.isfile(given):
-            return named
-    return PublicKey.parse(given).fingerprint
+    return as_fingerprint(given) or PublicKey.parse(given).fingerprint
+
+
+def as_fingerprint(given: object) -> str | None:
+    """The fingerprint that text is, with or without spaces and colons; None for anything else.
+
+    The first 16 digits, as they are shown, are refused with NotaryError.
+    """
+    if not isinstance(given, str):
+        return None
+    digits = given.replace(" ", "").replace(":", "").lower()
+    if re.fullmatch(r"[0-9a-f]{16}", digits):
+        raise NotaryError(
+            "the first digits of a fingerprint do not name a key",
+            expected="64 hex digits",
+            actual=digits,
+            next_step="give the whole fingerprint: torchnotary keys list",
+        )
+    return digits if re.fullmatch(r"[0-9a-f]{64}", digits) else None
 
 
 def key_path() -> Path:
@@ -288,7 +307,7 @@ def own_keys() -> list[PublicKey]:
     if named:
         found.append(SigningKey.from_pem(_named_pem(named)).public)
     if key_path().is_file():
-        found.append(SigningKey.from_pem(key_path().read_bytes()).public)
+        found.append(SigningKey.from_pem(_read_pem(key_path())).public)
     return found
 
 
@@ -313,7 +332,7 @@ def trusted_keys() -> list[PublicKey]:
     """Every trusted key by fingerprint; NotaryError names a file that is not what its name says."""
     found = []
     for path in sorted((folders.config_home() / "trusted").glob("*.pem")):
-        key = PublicKey.from_pem(path.read_bytes())
+        key = PublicKey.from_pem(_read_pem(path))
         if key.fingerprint != path.stem:
             raise NotaryError(
                 f"the trusted key {path} is not the key its name says",
@@ -363,9 +382,9 @@ def _named_pem(named: str) -> bytes:
     if "-----BEGIN" in named:
         # CI systems often keep a multi-line secret on one line with \n written out.
         return named.replace("\\n", "\n").encode()
-    path = Path(named).expanduser()
+    path = folders.expand(named)
     try:
-        return path.read_bytes()
+        return _read_pem(path)
     except OSError as error:
         raise NotaryError(
             f"TORCHNOTARY_KEY names {path}, which cannot be read: {error.strerror}",
@@ -379,9 +398,14 @@ def _trusted_path(fingerprint: str) -> Path:
     return folders.config_home() / "trusted" / f"{fingerprint}.pem"
 
 
-def _as_fingerprint(text: str) -> str | None:
-    digits = text.replace(" ", "").replace(":", "").lower()
-    return digits if re.fullmatch(r"[0-9a-f]{16}|[0-9a-f]{64}", digits) else None
+def _read_pem(path: Path) -> bytes:
+    try:
+        return read_regular(path, MAX_PEM_BYTES)
+    except MalformedRecord:
+        raise NotaryError(
+            f"{path} is not the PEM of a key: it is too large",
+            expected=f"at most {MAX_PEM_BYTES} bytes",
+        ) from None
 
 
 def _y(encoded: bytes) -> int:

@@ -79,11 +79,10 @@ def line_of(leaf: Leaf, secret: bytes, tree: int, number: int) -> dict:
     """The line of a leaf in inputs.jsonl or outputs.jsonl: everything but the digests, which it
     commits to under salts derived from ``secret`` (32 bytes), the tree and the line number."""
     line: dict[str, Any] = {"kind": leaf.kind, "path": leaf.path, "type": "leaf"}
+    line["commitment"] = commitment_of(_core.salted(secret, tree, number, leaf.digests), leaf.run)
     if leaf.kind == "unbound":
         line["class"] = leaf.cls
-        return line
-    line["commitment"] = commitment_of(_core.salted(secret, tree, number, leaf.digests), leaf.run)
-    if leaf.kind == "tensor":
+    elif leaf.kind == "tensor":
         line["dtype"] = leaf.dtype
         line["shape"] = list(leaf.shape)
         if leaf.run:
@@ -188,7 +187,13 @@ class _Walk:
                 self.visit(child, child_path, depth)
 
     def unbound(self, value: Any, path: str) -> None:
-        self.leaves.append(Leaf(path, "unbound", cls=class_name(value)))
+        self.leaves.append(unbound_leaf(path, class_name(value)))
+
+
+def unbound_leaf(path: str, cls: str) -> Leaf:
+    """The leaf of a value no record binds. Its commitment, to the class name alone, is there for
+    the salt in it: without one, the paths of a tree of such leaves could be guessed at."""
+    return Leaf(path, "unbound", _value_digest(b"u" + cls.encode()), cls=cls)
 
 
 def children_of(value: Any, path: str) -> list[tuple[str, Any]] | None:

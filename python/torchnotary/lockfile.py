@@ -10,15 +10,15 @@ Both roots follow from the lines, and a reader computes them again.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
-from .coverage import Coverage, covers, is_legacy
+from .coverage import covers
 from .errors import MalformedRecord, PinMismatch
+from .files import read_regular
 from .manifest import Manifest, weights_claimed
 from .manifest_diff import MAX_SHOWN
 from .statement.container import write_atomically
-from .statement.lines import Tree, canonical, encode_file, parse_file, parse_object
+from .statement.lines import MAX_FILE_BYTES, Tree, canonical, encode_file, parse_file, parse_object
 
 DEFAULT_PATH = "torchnotary.lock"
 TYPE = "pin/1"
@@ -51,9 +51,8 @@ def check_pin(model: Any, path: str | os.PathLike[str] = DEFAULT_PATH) -> None:
     # One of the two has tensors only, perhaps under other names and with older files' buffers.
     module, file = (pinned, now) if pinned.structure_lines else (now, pinned)
     coverage = covers(module.weights_lines, file.weights_lines)
-    strays = [name for name in coverage.extra if not is_legacy(name)]
-    if not coverage or strays:
-        raise _mismatch(_weights_in_words(coverage, strays), pinned, now, path)
+    if not coverage:
+        raise _mismatch(_in_words(coverage.lines), pinned, now, path)
     if pinned.structure_lines:
         raise PinMismatch(
             f"all weights are those of {path}, but it covers the structure too, and tensors alone "
@@ -67,7 +66,7 @@ def check_pin(model: Any, path: str | os.PathLike[str] = DEFAULT_PATH) -> None:
 def read_pin(path: str | os.PathLike[str]) -> Manifest:
     """The manifest in a lock file, strictly parsed and its roots computed again."""
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             error.errno, "no such pin; make one: torchnotary pin MODEL, or pin(model)", str(path)
@@ -104,9 +103,7 @@ def _tree(tree: Tree | None) -> dict[str, Any] | None:
     return tree.to_json() if tree else None
 
 
-def _weights_in_words(coverage: Coverage, strays: list[str]) -> str:
-    parts = {"changed": coverage.changed, "missing": coverage.missing, "not in the model": strays}
-    found = [f"tensor {name}: {what}" for what, names in parts.items() for name in names]
+def _in_words(found: list[str]) -> str:
     shown = found[:MAX_SHOWN]
     if len(found) > MAX_SHOWN:
         shown.append(f"… and {len(found) - MAX_SHOWN} more")

@@ -12,17 +12,19 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from . import weights_files
+from .attributes import check_attributes
 from .errors import MalformedRecord
+from .files import read_regular
 from .manifest_diff import ManifestDiff, compare
 from .model_lines import Progress, of_entries, of_modules, sorted_lines
 from .statement.container import write_atomically
-from .statement.lines import Tree, encode_file, scan_file, tree_of
+from .statement.lines import MAX_FILE_BYTES, Tree, encode_file, scan_file, tree_of
 
 WEIGHTS, STRUCTURE = "weights.jsonl", "structure.jsonl"
 _TENSOR_KEYS = {"digest", "dtype", "name", "shape", "type"}
@@ -34,12 +36,14 @@ class Manifest:
     """The lines (bytes, without newline) that commit to a model, and the roots of their trees.
 
     ``structure_lines`` is empty where there is no module to look at (a state_dict, a file), and
-    ``unbound`` names entries of such a source that no line covers.
+    ``unbound`` names entries of such a source that no line covers. ``saved`` says that the lines
+    were read from a saved manifest, so that no weights were looked at.
     """
 
     weights_lines: list[bytes]
     structure_lines: list[bytes]
     unbound: tuple[str, ...] = ()
+    saved: bool = field(default=False, compare=False)
 
     @classmethod
     def of(
@@ -117,10 +121,14 @@ class Manifest:
         encoding or the two do not belong together, FileNotFoundError where there is neither."""
         folder = Path(folder)
         files = {name: folder / name for name in (WEIGHTS, STRUCTURE)}
-        found = {name: path.read_bytes() for name, path in files.items() if path.exists()}
+        found = {
+            name: read_regular(path, MAX_FILE_BYTES)
+            for name, path in files.items()
+            if path.exists()
+        }
         if not found:
             raise FileNotFoundError(2, f"no {WEIGHTS} and no {STRUCTURE} in it", str(folder))
-        return cls.from_files(found.get(WEIGHTS), found.get(STRUCTURE))
+        return replace(cls.from_files(found.get(WEIGHTS), found.get(STRUCTURE)), saved=True)
 
     @classmethod
     def from_files(cls, weights: bytes | None, structure: bytes | None) -> Manifest:
@@ -191,6 +199,8 @@ def check_structure_line(value: Mapping[str, Any], where: str) -> None:
         and all(isinstance(name, str) for name in value["unbound"])
     ):
         raise MalformedRecord(f"{where} is not a line of a structure file")
+    else:
+        check_attributes(value["attributes"], where)
 
 
 def require_belonging(manifest: Manifest) -> None:

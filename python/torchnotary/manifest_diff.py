@@ -62,36 +62,49 @@ def compare(before: Lines, after: Lines) -> ManifestDiff:
     weights = _tensors(
         "tensor", _by_type(before.weights_lines)["tensor"], _by_type(after.weights_lines)["tensor"]
     )
-    return ManifestDiff([*structure, *buffers, *weights], not_compared)
+    found = map(_printable, [*structure, *buffers, *weights])
+    return ManifestDiff(list(found), not_compared)
 
 
 def show(value: Any) -> str:
-    """An encoded attribute value as a person writes it: ``1e-12``, ``'gelu'``, ``float32``."""
+    """An encoded attribute value as a person writes it: ``1e-12``, ``'gelu'``, ``float32``; what
+    is in no encoding of a value is shown as it is."""
     if isinstance(value, list):
         return f"[{', '.join(map(show, value))}]"
     if not isinstance(value, dict):
         return repr(value)
     if len(value) == 1:
-        tag, inner = next(iter(value.items()))
-        if tag in ("f64", "int"):
-            try:
-                return repr(from_number(value))
-            except MalformedRecord:
-                return str(inner)
-        if tag == "complex":
-            return f"({' + '.join(map(show, inner))}j)"
-        if tag == "set":
-            return "{" + ", ".join(map(show, inner)) + "}"
-        if tag == "dict":
-            pairs = inner.items() if isinstance(inner, dict) else inner
-            return "{" + ", ".join(f"{_key(k)}: {show(v)}" for k, v in pairs) + "}"
-        if isinstance(inner, str):
-            return inner
+        return _show_tagged(*next(iter(value.items())))
     if "sha256" in value:
         return f"{value.get('bytes')} bytes, SHA-256 {value['sha256']}"
     if "class" in value:
         return str(value["class"])
     return str(value.get("callable", value))
+
+
+def _show_tagged(tag: str, inner: Any) -> str:
+    if tag in ("f64", "int"):
+        try:
+            return repr(from_number({tag: inner}))
+        except MalformedRecord:
+            return str(inner)
+    if isinstance(inner, list):
+        if tag == "complex":
+            return f"({' + '.join(map(show, inner))}j)"
+        if tag == "set":
+            return "{" + ", ".join(map(show, inner)) + "}"
+        if tag == "dict" and all(isinstance(pair, list) and len(pair) == 2 for pair in inner):
+            return "{" + ", ".join(f"{show(k)}: {show(v)}" for k, v in inner) + "}"
+    if tag == "dict" and isinstance(inner, dict):
+        return "{" + ", ".join(f"{name_of(k)!r}: {show(v)}" for k, v in inner.items()) + "}"
+    return inner if isinstance(inner, str) else str({tag: inner})
+
+
+def _printable(line: str) -> str:
+    """A line without what would move the cursor or cannot be written: names are a stranger's."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in line
+    )
 
 
 def _by_type(lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
@@ -262,10 +275,6 @@ def _outermost(names: Iterable[str], told: Iterable[str]) -> list[str]:
             kept.append(name)
             roots.add(f"{name}.")
     return sorted(kept)
-
-
-def _key(key: Any) -> str:
-    return repr(name_of(key)) if isinstance(key, str) else show(key)
 
 
 def _shape(line: Mapping[str, Any]) -> str:

@@ -7,25 +7,27 @@ instead, at once.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from .capture import attachments
+from .capture.aside import aside, is_traced
 from .capture.call import Call
 from .capture.job import CallJob, Signer, Stream
 from .capture.models import ModelBook
 from .capture.moment import LastRecords, Stretch
 from .capture.pause import is_paused
 from .capture.subjects import is_module
-from .capture.wrappers import Target, wrap
+from .capture.wrappers import wrap
 from .errors import NotaryError, WeightsChanged
 from .folders import default_log
 from .log.writer import LogWriter
@@ -68,7 +70,7 @@ class Notary:
         self._keep = evidence == "full"
         self._scope = _scope_of(profile)
         self._signer = Signer(signer)
-        self._inside: ContextVar[bool] = ContextVar("torchnotary_inside", default=False)
+        self._inside: ContextVar[Stretch | None] = ContextVar("torchnotary_inside", default=None)
         self._blocks: ContextVar[tuple] = ContextVar("torchnotary_blocks", default=())
         self._nonce: ContextVar[bytes | None] = ContextVar("torchnotary_nonce", default=None)
         self._labels: ContextVar[Mapping[str, str]] = ContextVar(
@@ -130,20 +132,25 @@ class Notary:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        *outer, token = self._blocks.get()
+        *outer, token = self._blocks.get() or (None,)
         self._blocks.set(tuple(outer))
         attachments.leave_block(token)
+
+    def __deepcopy__(self, memo: dict) -> Notary:
+        return self  # a log has one writer; copies of what holds it write to the same one
 
     @contextmanager
     def nonce(self, value: bytes):
         """Sign ``value`` (a verifier's challenge) into every record made in the block."""
         if not isinstance(value, (bytes, bytearray)):
             raise TypeError(f"a nonce is bytes, not {type(value).__name__}")
+        if not value:
+            raise ValueError("an empty nonce challenges nobody; give at least one byte")
         token = self._nonce.set(bytes(value))
         try:
             yield self
         finally:
-            self._nonce.reset(token)
+            _reset(self._nonce, token)
 
     @contextmanager
     def labels(self, **text: str):
@@ -155,7 +162,7 @@ class Notary:
         try:
             yield self
         finally:
-            self._labels.reset(token)
+            _reset(self._labels, token)
 
     # Results
 
@@ -206,9 +213,9 @@ class Notary:
 
     # What wrappers call, on the caller's path
 
-    def _begin(self, target: Target, args: tuple, kwargs: dict) -> Call | None:
+    def _begin(self, target: Any, args: tuple, kwargs: dict) -> Call | None:
         """The call in progress; None where it passes unrecorded."""
-        if is_paused():
+        if is_paused() or is_traced():
             return None
         try:
             owner, arguments = target.bind(args, kwargs)
@@ -217,22 +224,22 @@ class Notary:
         try:
             if self._closed:
                 raise NotaryError("the notary is closed", next_step="make a new Notary")
-            models = target.models
-            if models is None:
-                models = target.named.find(owner, arguments)
-            committed = self._models.committed(
-                models, target.name or self.name, named=target.models_are_named
-            )
-            with self._running():  # the settings that are recorded are those in force in the call
-                return Call(
-                    target.code,
-                    committed,
-                    arguments,
-                    profile=self.profile,
-                    keep=self._keep,
-                    nonce=self._nonce.get(),
-                    labels=self._labels.get(),
+            with aside():
+                committed = self._models.committed(
+                    target.models(owner, arguments),
+                    target.name or self.name,
+                    named=target.models_are_named,
                 )
+                with self._running():  # the settings recorded are those in force in the call
+                    return Call(
+                        target.code,
+                        committed,
+                        arguments,
+                        profile=self.profile,
+                        keep=self._keep,
+                        nonce=self._nonce.get(),
+                        labels=self._labels.get(),
+                    )
         except WeightsChanged:
             raise  # raised in strict mode only
         except Exception as error:
@@ -242,23 +249,28 @@ class Notary:
     def _observe(self, call: Call, path: str, value: Any) -> None:
         """Add one item of a generator to its call."""
         try:
-            call.add_output(path, value)
+            with aside():
+                call.add_output(path, value)
         except Exception as error:
             call.broken = error
 
     def _finish(self, call: Call, report: Callable, *values: Any) -> None:
         """Let ``report`` tell the call how it ended, then hand it to the writer."""
+        waits = False
         try:
-            report(*values)
+            with aside():
+                report(*values)
             if call.broken is not None:
                 raise call.broken
+            # A garbage collection may close a generator on any thread, the writer's included.
+            waits = self.strict and call.status != "closed" and not self._writer.is_this_thread()
             job = CallJob(call, self._stream, self._warn)
-            ticket = self._writer.submit(job, block=self.strict)
+            ticket = self._writer.submit(job, block=waits)
         except Exception as error:
             self._refuse(error)
             return
         self._last.set(Record.awaited(ticket))
-        if self.strict:
+        if waits:
             ticket.wait()
 
     def _refuse(self, error: Exception) -> None:
@@ -267,23 +279,24 @@ class Notary:
         self._stream.miss(error)
         if self.strict:
             raise error
+        # Kept for .last and .flush(), it must not keep the call's arguments alive by its frames.
+        error.__traceback__ = error.__context__ = None
         self._warn(error)
 
     def _warn(self, error: BaseException) -> None:
         if not self._stream.warned and not self.strict:
             self._stream.warned = True
-            warnings.warn(
+            _warn_user(
                 f"torchnotary: a call was not recorded: {error} (the call itself is unharmed; "
-                "notary.stats() counts such calls and the next record signs how many)",
-                RuntimeWarning,
-                stacklevel=4,
+                "notary.stats() counts such calls and the next record signs how many)"
             )
 
     def _running(self) -> Stretch:
         return Stretch(self._inside, self._scope)
 
     def _is_inside(self) -> bool:
-        return self._inside.get()
+        stretch = self._inside.get()
+        return stretch is not None and stretch.running
 
     def _passes_training(self, module: Any) -> bool:
         """Whether a module's call is a training step with gradients, which passes unrecorded."""
@@ -291,10 +304,10 @@ class Notary:
             return False
         if not self._warned_training:
             self._warned_training = True
-            warnings.warn(
+            _warn_user(
                 "torchnotary: calls in training mode with gradients pass unrecorded; "
                 "call model.eval() or use torch.no_grad() to have them recorded",
-                stacklevel=4,
+                UserWarning,
             )
         return True
 
@@ -318,12 +331,10 @@ class _Default:
                     self._notary = Notary(profile=os.environ.get("TORCHNOTARY_PROFILE", "native"))
                 except Exception as error:
                     self._failed = True
-                    warnings.warn(
-                        f"torchnotary: calls pass unrecorded: {error}", RuntimeWarning, stacklevel=4
-                    )
+                    _warn_user(f"torchnotary: calls pass unrecorded: {error}")
         return self._notary
 
-    def _begin(self, target: Target, args: tuple, kwargs: dict) -> Call | None:
+    def _begin(self, target: Any, args: tuple, kwargs: dict) -> Call | None:
         if is_paused() or os.environ.get("TORCHNOTARY_DISABLE") == "1":
             return None
         notary = self._notary or self.notary()
@@ -340,6 +351,7 @@ _default = _Default()
 
 
 def _after_fork() -> None:
+    attachments.renew_lock()
     _default.renew_lock()
     for notary in list(_notaries):
         notary._start_process()
@@ -359,7 +371,8 @@ def record(fn: Callable | None = None, *, model: Any = None, name: str | None = 
     if fn is None:
         return lambda function: record(function, model=model, name=name)
     if is_module(fn):
-        notary = _default.notary()
+        disabled = os.environ.get("TORCHNOTARY_DISABLE") == "1"
+        notary = None if disabled else _default.notary()
         return notary.attach(fn, name=name) if notary is not None else fn
     return _recorded(_default, fn, model, name)
 
@@ -379,6 +392,20 @@ def _recorded(notary: Any, fn: Any, model: Any, name: str | None) -> Any:
         for module in model.values() if isinstance(model, Mapping) else (model,):
             _require_module(module)
     return wrap(notary, fn, model, name)
+
+
+def _reset(variable: ContextVar, token: Any) -> None:
+    """Restore a variable; nothing where the block is left in another context, which has none."""
+    with suppress(ValueError):
+        variable.reset(token)
+
+
+def _warn_user(message: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Warn; where warnings are errors log instead, since no warning may reach into a call."""
+    try:
+        warnings.warn(message, category, stacklevel=5)
+    except Warning:
+        logging.getLogger("torchnotary").warning(message)
 
 
 def _require_module(model: Any) -> None:

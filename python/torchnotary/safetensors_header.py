@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
 from .errors import MalformedRecord, UnsupportedTensor
+from .statement.lines import brief
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_RANK = 64
@@ -141,11 +142,11 @@ class _Repeated(Exception):
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise _Repeated(f"the key {repeated!r} is repeated")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Repeated(f"the key {brief(name)} is repeated")
+        found[name] = value
     return found
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from . import _core
 from .errors import MalformedRecord, NotaryError
+from .files import open_regular, read_regular
 from .hashing import threads_for
 from .model_lines import Progress
 from .safetensors_header import StoredTensor, read_header
@@ -32,6 +33,9 @@ SUPPORTED = (
 _INDEX = ".safetensors.index.json"
 _PICKLED = (".pt", ".pth", ".bin")
 _STATE_KEYS = ("state_dict", "model_state_dict")
+_MODULES = "modules.json"
+# The index of a model of a million tensors.
+_MAX_JSON_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,14 @@ def find(path: Path) -> WeightsFiles:
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
     raise NotaryError(f"{path} is not a weights file", next_step=f"give {SUPPORTED}")
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether anything in a folder looks like weights, be it readable or not."""
+    return any(
+        path.name == _MODULES or path.name.endswith((".safetensors", _INDEX, *_PICKLED))
+        for path in folder.iterdir()
+    )
 
 
 def tensor_lines(files: WeightsFiles, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
@@ -115,6 +127,7 @@ def _load(path: Path) -> Any:
             f"reading {path} needs torch, which is not installed",
             next_step="install torch, or give a .safetensors file",
         ) from None
+    open_regular(path).close()  # torch.load and zipfile would wait for a pipe's writer
     try:
         # Files from before the ZIP format cannot be mapped.
         mapped = zipfile.is_zipfile(path)
@@ -178,7 +191,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _parts_of_sentence_transformer(folder: Path) -> Iterator[tuple[str, Path]]:
-    description = folder / "modules.json"
+    description = folder / _MODULES
     if not description.exists():
         return
     parts = _read_json(description)
@@ -196,13 +209,13 @@ def _parts_of_sentence_transformer(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path, _MAX_JSON_BYTES))
     except (ValueError, RecursionError) as error:
         raise MalformedRecord(f"{path} is not JSON: {error}") from None
 
 
 def _open_header(path: Path, required: frozenset[str]) -> list[StoredTensor]:
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         tensors = read_header(stream, os.fstat(stream.fileno()).st_size, str(path))
     if missing := required - {tensor.name for tensor in tensors}:
         raise MalformedRecord(
@@ -215,9 +228,12 @@ def _open_header(path: Path, required: frozenset[str]) -> list[StoredTensor]:
 
 def _digests(path: Path, tensors: list[StoredTensor]) -> Iterator[tuple[StoredTensor, str]]:
     """Each tensor of one file with the digest (hex) of its bytes, hashed where they are mapped."""
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         before = os.fstat(stream.fileno())
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            # Views are made by address, so the header read before has to be that of this file.
+            if any(stored.start + stored.nbytes > len(mapped) for stored in tensors):
+                raise MalformedRecord(f"{path} shrank while it was hashed", next_step="try again")
             for stored in tensors:
                 yield stored, _digest(mapped, stored)
         after = os.fstat(stream.fileno())

@@ -51,7 +51,7 @@ class RecordJob:
         self.evidence = evidence
         self.outcome = None
 
-    def build(self) -> Prepared:
+    def build(self, origin: str) -> Prepared:
         labels = self.labels
         payload = canonical(
             {

@@ -195,6 +195,21 @@ def test_a_malformed_record_is_invalid_and_names_its_cause(run, record, place):
         ("verify", "."),
         ("verify", "run.tnr", "--bogus"),
         ("verify", "run.tnr", "--nonce", "zz"),
+        ("verify", "run.tnr", "--nonce", ""),
+        ("verify", "run.tnr", "--signer", "/dev/zero"),
+        ("verify", "run.tnr", "--checkpoint", "/dev/zero"),
+        ("verify", "run.tnr", "--policy", "/dev/zero"),
+        ("verify", "run.tnr", "--inputs", "pipe.json"),
+        ("verify", "run.tnr", "--inputs", "pipe.npz"),
+        ("verify", "run.tnr", "--inputs", "pipe.safetensors"),
+        ("verify", "run.tnr", "--inputs", "pipe.pt"),
+        ("commit", "pipe.json"),
+        ("commit", "/dev/zero"),
+        ("commit", "/dev/null"),
+        ("commit", "/proc/self/status"),
+        ("pin", "net.safetensors", "--path", "pipe.json"),
+        ("pin", "net.safetensors", "--check", "--path", "pipe.json"),
+        ("save", "run.tnr", "-o", "pipe.json"),
         ("verify", "run.tnr", "--signer", "absent.pem"),
         ("verify", "run.tnr", "--signer", "run.tnr"),
         ("verify", "run.tnr", "--signer", "ab" * 8),
@@ -235,6 +250,8 @@ def test_a_malformed_record_is_invalid_and_names_its_cause(run, record, place):
 def test_usage_errors_exit_with_2_and_say_what_to_type(run, record, place, arguments):
     for suffix in ("npz", "pt", "json"):
         (place / f"broken.{suffix}").write_bytes(b"\xff\x00broken")
+        os.mkfifo(place / f"pipe.{suffix}")
+    os.mkfifo(place / "pipe.safetensors")
     (place / "other.pem").write_bytes(SigningKey.generate().public.to_pem())
     before = sorted(place.iterdir())
     code, out, err = run(*arguments)

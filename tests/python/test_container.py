@@ -275,6 +275,17 @@ def test_writing_is_all_or_nothing(tmp_path):
         write_atomically(tmp_path, b"x")
 
 
+def test_only_a_regular_file_is_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/null")
+    for special in (pipe, link, "/dev/null"):
+        with pytest.raises(OSError, match="not a regular file"):
+            write_atomically(special, b"x")
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert link.is_symlink() and sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
 def test_a_saved_record_has_the_mode_the_user_gives_files(tmp_path):
     before = os.umask(0o027)
     try:

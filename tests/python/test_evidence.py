@@ -54,6 +54,7 @@ def test_every_malleation_of_the_file_is_refused():
         "lying length": struct.pack("<Q", 2**63) + data[8:],
         "no metadata": data.replace(b"__metadata__", b"__metadat4__"),
         "other format": data.replace(b"evidence/1", b"evidence/2"),
+        "nothing kept": encode_evidence(None, None),
         "deep": struct.pack("<Q", 200_000) + b"[" * 200_000,
         "empty": b"",
     }

@@ -109,8 +109,9 @@ def test_any_contiguous_buffer_is_hashed_in_place(tmp_path):
 
 def test_a_buffer_with_gaps_is_refused():
     for hash_function in (hashing.blake3, hashing.sha256):
-        with pytest.raises((BufferError, ValueError)):
-            hash_function(np.zeros(10, np.uint8)[::2])
+        for gaps in (memoryview(bytes(10))[::2], np.zeros(10, np.uint8)[::2]):
+            with pytest.raises((TypeError, ValueError)):
+                hash_function(gaps)
         with pytest.raises(TypeError):
             hash_function("text")
 

@@ -10,6 +10,7 @@ import pickle
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -353,16 +354,54 @@ def test_a_key_is_understood_in_every_form_people_have_it(tmp_path):
     for form in forms:
         assert PublicKey.parse(form) == key
         assert keys.fingerprint_of(form) == key.fingerprint
-    named = [key.fingerprint, key.fingerprint.upper(), key.short]
+    spaced = " ".join(key.fingerprint[i : i + 4] for i in range(0, 64, 4))
+    named = [key.fingerprint, key.fingerprint.upper(), spaced]
     with pytest.raises(NotaryError, match="keys trust"):
         PublicKey.parse(key.fingerprint)
     assert keys.fingerprint_of(key.fingerprint) == key.fingerprint
-    with pytest.raises(NotaryError, match="keys trust"):
-        keys.fingerprint_of(key.short)
     keys.trust(key)
     for form in named:
         assert PublicKey.parse(form) == key
         assert keys.fingerprint_of(form) == key.fingerprint
+
+
+def test_the_first_digits_of_a_fingerprint_name_no_key():
+    key = SigningKey.generate().public
+    keys.trust(key)
+    for form in (key.short, key.fingerprint[:16]):
+        for read in (PublicKey.parse, keys.fingerprint_of):
+            with pytest.raises(NotaryError, match="keys list") as caught:
+                read(form)
+            assert caught.value.expected == "64 hex digits"
+
+
+def test_a_file_called_like_a_fingerprint_does_not_take_its_place(tmp_path, monkeypatch):
+    wanted, other = SigningKey.generate().public, SigningKey.generate().public
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / wanted.fingerprint
+    path.write_bytes(other.to_pem())
+    assert keys.fingerprint_of(wanted.fingerprint) == wanted.fingerprint
+    with pytest.raises(NotaryError, match="no own or trusted key"):
+        PublicKey.parse(wanted.fingerprint)
+    keys.trust(wanted)
+    assert PublicKey.parse(wanted.fingerprint) == wanted
+    for named in (path, Path(wanted.fingerprint), f"./{wanted.fingerprint}"):
+        assert PublicKey.parse(named) == other
+        assert keys.fingerprint_of(named) == other.fingerprint
+
+
+def test_a_key_of_a_user_who_does_not_exist_and_one_without_end_are_typed_errors(tmp_path):
+    with pytest.raises(NotaryError, match="no folder"):
+        PublicKey.parse("~nosuchuser/key.pem")
+    with pytest.raises(OSError):
+        PublicKey.parse("key\0.pem")
+    (tmp_path / "long.pem").write_bytes(b"-" * 100_000)
+    with pytest.raises(NotaryError, match="too large"):
+        PublicKey.parse(tmp_path / "long.pem")
+    os.mkfifo(tmp_path / "pipe.pem")
+    for special in (tmp_path / "pipe.pem", "/dev/zero"):
+        with pytest.raises(OSError, match="not a regular file"):
+            PublicKey.parse(special)
 
 
 def test_a_key_that_is_not_there_is_an_os_error_and_a_bad_fingerprint_a_typed_one(tmp_path):

@@ -360,6 +360,18 @@ def test_a_tree_without_lines_or_in_another_form_is_refused():
             Tree.from_json(bad)
 
 
+@pytest.mark.parametrize("depth", [900, 985, 1_000, 5_000])
+def test_what_a_repeated_key_hides_may_be_nested_at_any_depth(depth):
+    for inner in (b"[" * depth + b"]" * depth, b'{"b":' * depth + b"1" + b"}" * depth):
+        with pytest.raises(MalformedRecord):
+            parse(b'{"a":' + inner + b',"a":1}')
+
+
+def test_what_a_repeated_key_hides_may_be_a_number_of_any_length():
+    with pytest.raises(MalformedRecord):
+        parse(b'{"a":' + b"9" * 5_000 + b',"a":1}')
+
+
 def test_parsing_deep_in_a_stack_refuses_as_it_does_at_the_top():
     deepest = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 
 import pytest
 import torch
@@ -214,3 +215,12 @@ def test_a_damaged_pin_is_refused(lock, name, damage):
     lock.write_bytes(damage(lock.read_bytes()))
     with pytest.raises(MalformedRecord):
         check_pin(model, lock)
+
+
+def test_a_pin_that_is_a_pipe_is_neither_waited_for_nor_replaced(tmp_path):
+    path = tmp_path / "torchnotary.lock"
+    os.mkfifo(path)
+    for act in (pin, check_pin):
+        with pytest.raises(OSError, match="not a regular file"):
+            act(nn.Linear(2, 2), path)
+    assert path.is_fifo()

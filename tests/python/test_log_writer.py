@@ -39,10 +39,10 @@ class Blocking(RecordJob):
         super().__init__(number)
         self.building, self.go = threading.Event(), threading.Event()
 
-    def build(self):
+    def build(self, origin):
         self.building.set()
         assert self.go.wait(60)
-        return super().build()
+        return super().build(origin)
 
 
 def ids(folder: Path) -> list[str]:
@@ -90,7 +90,6 @@ def test_what_gathers_is_committed_together(folder):
 
 def test_a_full_queue_refuses_or_waits_and_loses_nothing(folder, monkeypatch):
     monkeypatch.setattr(committer, "QUEUE_JOBS", 5)
-    monkeypatch.setattr("torchnotary.log.writer.QUEUE_JOBS", 5)
     first = Blocking(0)
     with LogWriter.open(folder) as writer:
         writer.submit(first)
@@ -111,7 +110,7 @@ def test_a_full_queue_refuses_or_waits_and_loses_nothing(folder, monkeypatch):
 
 def test_a_job_that_cannot_be_built_fails_alone(folder):
     class Broken(RecordJob):
-        def build(self):
+        def build(self, origin):
             raise ZeroDivisionError("no statement")
 
     first, broken, last = Blocking(0), Broken(1), RecordJob(2)

@@ -265,3 +265,18 @@ def test_public_consistency_vectors(file):
             merkle.verify_consistency(*arguments)
     else:
         merkle.verify_consistency(*arguments)
+
+
+def test_a_buffer_with_gaps_is_a_type_error_wherever_bytes_are_taken():
+    gaps, hashed = memoryview(bytes(64))[::2], bytes(32)
+    for call in (
+        lambda: merkle.leaf_hash(gaps),
+        lambda: merkle.root([gaps]),
+        lambda: merkle.inclusion_proof([gaps, b""], 0),
+        lambda: merkle.consistency_proof([gaps, b""], 1),
+        lambda: merkle.verify_inclusion(0, 2, gaps, [hashed], hashed),
+        lambda: merkle.verify_inclusion(0, 2, hashed, [gaps], hashed),
+        lambda: merkle.verify_consistency(1, 2, [gaps], hashed, hashed),
+    ):
+        with pytest.raises(TypeError, match="contiguous"):
+            call()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from torchnotary.errors import MalformedPolicy
@@ -64,8 +67,62 @@ def test_a_policy_that_cannot_be_opened_is_an_os_error(tmp_path):
         Policy.load(tmp_path / "absent.toml")
 
 
-def test_a_policy_of_more_than_a_megabyte_is_refused_unread(tmp_path):
+def test_a_policy_of_more_than_64_kib_is_refused_unread(tmp_path):
     path = tmp_path / "large.toml"
-    path.write_bytes(b"#" * (2 << 20))
+    path.write_bytes(b"#" * 65_536)
+    assert Policy.load(path) == Policy()
+    path.write_bytes(b"#" * 65_537)
     with pytest.raises(MalformedPolicy, match="too large"):
         Policy.load(path)
+    with pytest.raises(MalformedPolicy, match="too large"):
+        Policy.parse(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"x = " + b"[" * 20_000,
+        b"x = " + b"9" * 5_000,
+        b'signers = ["~nosuchuser/key.pem"]',
+        b'signers = ["a\\u0000b"]',
+        b'signers = ["0123 4567 89ab cdef"]',
+        b'signers = [""]',
+        b'"\\u0000" = 1',
+    ],
+)
+def test_a_hostile_policy_is_refused_with_a_typed_error(text, tmp_path):
+    with pytest.raises(MalformedPolicy) as raised:
+        Policy.parse(text, folder=tmp_path)
+    assert raised.value.next_step
+
+
+def test_a_dotted_key_of_any_length_is_refused_at_once():
+    for key in (b"a" + b".a" * 30_000, b'"a.b"' + b" . 'c#'" * 8_000):
+        begun = time.process_time()
+        for text in (key + b" = 1", b"[" + key + b"]"):
+            with pytest.raises(MalformedPolicy, match="dots"):
+                Policy.parse(text)
+        assert time.process_time() - begun < 1
+
+
+def test_dots_in_text_and_comments_are_no_key():
+    many = "../" * 40
+    policy = Policy.parse(f"# {many}\norigins = ['{many}', \"{many}\"]  # {many}".encode())
+    assert policy.origins == {many}
+
+
+def test_a_file_called_like_a_fingerprint_does_not_take_its_place(tmp_path):
+    other = SigningKey.generate().public
+    (tmp_path / FINGERPRINT).write_bytes(other.to_pem())
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'signers = ["{FINGERPRINT}"]')
+    assert Policy.load(policy).signers == {FINGERPRINT}
+    policy.write_text(f'signers = ["./{FINGERPRINT}"]')
+    assert Policy.load(policy).signers == {other.fingerprint}
+
+
+def test_a_policy_that_is_a_pipe_or_a_device_is_an_os_error(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(OSError, match="not a regular file"):
+            Policy.load(path)

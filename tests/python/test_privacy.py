@@ -124,3 +124,11 @@ def test_the_private_store_is_closed_to_other_users(record, notary):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         for file in folder.iterdir():
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_tree_of_unbound_values_cannot_be_guessed_from_its_paths(notary):
+    roots = set()
+    for _ in range(2):
+        notary.record(lambda x: None)({"ssn-123-45-6789": object()})
+        roots.add(notary.last.predicate["inputs"]["root"])
+    assert len(roots) == 2

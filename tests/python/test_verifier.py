@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import subprocess
 import sys
@@ -110,6 +111,28 @@ def test_a_policy_overrides_the_users_own_trust(call, tmp_path):
     assert only_failure(verify(path, policy=policy)).name == "signer"
 
 
+def test_a_signer_named_beside_a_policy_must_be_one_the_policy_names(call, tmp_path):
+    path, key = saved(call[0], tmp_path), call[0].public_key
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'signers = ["{"ab" * 32}"]\n')
+    step = only_failure(verify(path, signer=key, policy=policy))
+    assert step.name == "signer" and "the policy does not name" in step.detail
+    policy.write_text(f'signers = ["{key.fingerprint}"]\n')
+    verdict = verify(path, signer=key, policy=policy)
+    assert verdict.ok and verdict["signer"].detail == "the key you named, and one the policy names"
+    other = SigningKey.generate().public
+    assert only_failure(verify(path, signer=other, policy=policy)).name == "signer"
+
+
+def test_a_file_called_like_the_signers_fingerprint_does_not_take_its_place(
+    call, tmp_path, monkeypatch
+):
+    path, wanted = saved(call[0], tmp_path), "ab" * 32
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / wanted).write_bytes(call[0].public_key.to_pem())
+    assert only_failure(verify(path, signer=wanted)).name == "signer"
+
+
 def test_a_policy_restricts_origins_and_requires_steps(call, tmp_path):
     path = saved(call[0], tmp_path)
     policy = tmp_path / "policy.toml"
@@ -200,9 +223,33 @@ def test_a_nonce_must_be_the_one_that_was_sent(score, notary):
         score(torch.ones(1, 8))
     record = notary.last
     assert verify(record, nonce=b"challenge").ok
+    for same in (b"challenge".hex().upper(), memoryview(b"challenge"), bytearray(b"challenge")):
+        assert verify(record, nonce=same).ok
     assert verify(record, nonce=b"challenge".hex()).ok
     assert only_failure(verify(record, nonce=b"another")).name == "nonce"
     assert verify(record)["nonce"].outcome == NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    "nonce, error", [(b"", ValueError), ("", ValueError), ("xyz", ValueError), (5, TypeError)]
+)
+def test_a_nonce_that_challenges_nobody_is_refused_before_anything_is_read(nonce, error):
+    with pytest.raises(error, match="nonce"):
+        verify("absent.tnr", nonce=nonce)
+
+
+def test_checkpoints_policies_and_signers_that_are_no_files_are_os_errors(call, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for special in (str(tmp_path / "pipe"), "/dev/zero"):
+        for option in ("signer", "checkpoint", "policy"):
+            with pytest.raises(OSError, match="not a regular file"):
+                verify(call[0], **{option: special})
+
+
+def test_a_checkpoint_file_that_is_too_large_says_nothing_about_the_log(call, tmp_path):
+    (tmp_path / "large").write_bytes(b"x\n" * 2**20)
+    step = verify(call[0], checkpoint=tmp_path / "large")["log consistency"]
+    assert step.outcome == NOT_CHECKED and "too large" in step.detail
 
 
 def test_a_record_without_a_nonce_does_not_answer_a_challenge(call):

@@ -8,12 +8,16 @@ import torch
 from torchnotary.errors import RootMismatch
 from torchnotary.keys import SigningKey
 from torchnotary.log.checkpoint import Checkpoint, SignedNote
+from torchnotary.log.leaf import entry_leaf, leaf_hash
 from torchnotary.log.proofs import TlogProof
 from torchnotary.log.reader import LogFolder
 from torchnotary.log.store import LogReader
 from torchnotary.log.token import Custody
+from torchnotary.log.tree import EMPTY_ROOT
+from torchnotary.statement.record import Record
 from torchnotary.verifier.steps import verify
 from verifier_helpers import (
+    FAILED,
     NOT_CHECKED,
     PASSED,
     only_failure,
@@ -46,6 +50,37 @@ def test_the_logs_key_must_be_the_one_its_origin_names(call, tmp_path):
     forged = TlogProof(proof.index, proof.hashes, resigned_note).to_text()
     data = repacked(path, tlog_proof=forged, log_public_key=impostor.public.spki)
     assert only_failure(verify(data)).name == "log inclusion"
+
+
+def in_a_log_of(log_key, record):
+    """Proof and key that enter a genuine record into somebody else's log of one entry."""
+    leaf = entry_leaf(record.envelope, record.public_key.fingerprint)
+    origin = f"torchnotary.log/{log_key.public.fingerprint[:32]}"
+    note = Checkpoint(origin, 1, leaf_hash(leaf)).sign(log_key)
+    return {
+        "tlog_proof": TlogProof(0, (), note).to_text(),
+        "log_public_key": log_key.public.spki,
+    }
+
+
+def test_a_genuine_record_moved_into_another_log_is_refused(call, tmp_path):
+    path = saved(call[0], tmp_path)
+    data = repacked(path, **in_a_log_of(SigningKey.generate(), call[0]))
+    step = only_failure(verify(data))
+    assert step.name == "log inclusion" and "another log" in step.detail
+
+
+def test_a_log_signed_with_the_records_own_key_is_refused(call, tmp_path):
+    path, key = saved(call[0], tmp_path), SigningKey.load()
+    origin = f"torchnotary.log/{key.public.fingerprint[:32]}"
+
+    def name_it(statement):
+        statement["predicate"]["record"]["log"] = origin
+
+    forged = Record.from_bytes(resigned(path, name_it))
+    data = repacked(path, envelope=forged.envelope, **in_a_log_of(key, forged))
+    step = only_failure(verify(data))
+    assert step.name == "log inclusion" and "one key" in step.detail
 
 
 def checkpoint_of(record):
@@ -106,6 +141,16 @@ def test_a_later_checkpoint_of_a_rewritten_history_is_a_failure(call, score, not
     notary.flush()
     step = only_failure(verify(path, checkpoint=forged_checkpoint(notary, 4)))
     assert step.name == "log consistency"
+
+
+def test_a_checkpoint_of_the_empty_log_has_the_root_of_the_empty_tree(call, notary):
+    _ = call[0].bundle
+    (log,) = LogFolder(notary.folder).logs()
+    custody = Custody.find(log)
+    for root, outcome in ((EMPTY_ROOT, PASSED), (bytes(32), FAILED)):
+        held = Checkpoint(custody.origin, 0, root).sign(custody.key)
+        assert verify(call[0], checkpoint=held)["log consistency"].outcome == outcome
+    assert isinstance(verify(call[0], checkpoint=held)["log consistency"].error, RootMismatch)
 
 
 def test_a_checkpoint_that_ends_before_the_record_is_no_witness_of_it(score, notary, tmp_path):

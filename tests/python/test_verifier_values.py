@@ -255,6 +255,7 @@ def test_a_call_without_arguments_and_results_can_be_checked_too(notary):
         ({"kind": "mystery"}, "known kind"),
         ({"kind": "str", "class": "x"}, "members"),
         ({"kind": "unbound"}, "members"),
+        ({"kind": "none", "commitment": None}, "64 hexadecimal"),
         ({"kind": "str", "commitment": "AB" * 32}, "64 hexadecimal"),
         ({"kind": "str", "path": 3}, "text"),
     ],

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
+import time
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from torchnotary import commit
+from torchnotary import commit, weights_files
 from torchnotary.errors import MalformedRecord, NotaryError, UnsupportedTensor
 from torchnotary.manifest import Manifest
-from torchnotary.safetensors_header import DTYPES
+from torchnotary.safetensors_header import DTYPES, read_header
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.ones(0, 4)}
 
@@ -259,3 +261,47 @@ def test_any_cut_of_a_real_file_is_refused(tmp_path):
     for length in range(len(whole)):
         with pytest.raises(MalformedRecord):
             Manifest.of(write(tmp_path / "cut.safetensors", whole[:length]))
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.pt", "m.bin", "m.safetensors.index.json"])
+def test_a_pipe_or_device_in_place_of_a_weights_file_is_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match="not a regular file"):
+        Manifest.of(tmp_path / name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(OSError, match="not a regular file"):
+        Manifest.of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["weights.jsonl", "structure.jsonl"])
+def test_a_pipe_in_place_of_a_saved_manifest_is_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match="not a regular file"):
+        Manifest.load(tmp_path)
+
+
+def test_a_header_of_many_names_of_which_one_is_repeated_is_refused_in_time(tmp_path):
+    names = [f'"{number}":0' for number in range(300_000)]
+    header = ("{" + ",".join([*names, names[-1]]) + "}").encode()
+    path = tmp_path / "repeated.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    started = time.perf_counter()
+    with pytest.raises(MalformedRecord, match="299999 is repeated"):
+        Manifest.of(path)
+    assert time.perf_counter() - started < 10
+
+
+def test_a_file_exchanged_for_a_shorter_one_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path, shorter = tmp_path / "m.safetensors", tmp_path / "shorter"
+    save_file({"a": torch.ones(1 << 20)}, path)
+    shorter.write_bytes(path.read_bytes()[:200])
+
+    def exchanged(*args):
+        tensors = read_header(*args)
+        os.replace(shorter, path)
+        return tensors
+
+    monkeypatch.setattr(weights_files, "read_header", exchanged)
+    with pytest.raises(MalformedRecord, match="shrank"):
+        Manifest.of(path)

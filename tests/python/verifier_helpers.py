@@ -53,14 +53,15 @@ def resigned(path, edit, key=None, keep_proof=False):
     entered into a log of its own: intact, but saying something else."""
     record = Record.load(path)
     statement = parse(record.payload)
-    edit(statement)
     key = key or SigningKey.load()
-    sealed = envelope.sign(canonical(statement), key)
     log_key = SigningKey.generate()
+    origin = f"torchnotary.log/{log_key.public.fingerprint[:32]}"
+    if not keep_proof:
+        statement["predicate"]["record"]["log"] = origin
+    edit(statement)
+    sealed = envelope.sign(canonical(statement), key)
     leaf = entry_leaf(sealed, key.public.fingerprint)
-    checkpoint = Checkpoint(
-        f"torchnotary.log/{log_key.public.fingerprint[:32]}", 1, leaf_hash(leaf)
-    )
+    checkpoint = Checkpoint(origin, 1, leaf_hash(leaf))
     proof = TlogProof(0, (), checkpoint.sign(log_key)).to_text()
     changes = {"envelope": sealed, "public_key": key.public.spki}
     if not keep_proof:

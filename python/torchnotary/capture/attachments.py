@@ -1,66 +1,110 @@
 """Recording modules in place: ``attach`` on one module, ``with notary:`` on every outermost one.
 
 Both sit where ``nn.Module.__call__`` looks up its implementation, outside all hooks, so that a
-record shows what the caller got, exceptions included. ``attach`` puts a recorder on the instance
-(``_call_impl``, and ``generate`` where there is one); copies and pickles of the module leave it
-behind. ``with notary:`` replaces ``nn.Module.__call__`` while any block is open.
+record shows what the caller got, exceptions included. ``attach`` puts recorders on the instance
+(``_call_impl``, and ``generate`` where there is one); copies, pickles and replicas of the module
+leave them behind. ``with notary:`` replaces ``nn.Module.__call__`` while any block is open.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 import types
 import weakref
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 from ..structure import unwrap
-from .surroundings import CodeFacts
-from .wrappers import Target
+from .aside import is_traced
+from .subjects import is_module
+from .target import ModuleTarget
 
 _SLOTS = ("_call_impl", "_compiled_call_impl", "generate")
 
 
 class Recorder:
-    """Stands on a module instance in place of one of its methods and records calls of it."""
+    """Stands on a module instance in place of one of its methods and records calls of it.
+
+    ``inner`` is what stood on the instance before (another notary's recorder, a compiled call);
+    None where the class's own method is meant. The module is held weakly: it holds this.
+    """
 
     __torchnotary_recorder__ = True
 
-    def __init__(self, notary: Any, module: Any, slot: str, target: Target) -> None:
+    def __init__(self, notary: Any, module: Any, slot: str, target: ModuleTarget) -> None:
         self.notary = notary
-        self.module = module
         self.slot = slot
         self.target = target
-        self.original = module.__dict__.get(slot) or getattr(module, slot)
+        self.inner = module.__dict__.get(slot)
+        if self.inner is None and not hasattr(type(module), slot):
+            self.inner = getattr(module, slot)  # found elsewhere: a compiled module's own
+        self._module = weakref.ref(module)
+
+    @property
+    def original(self) -> Callable:
+        return self.inner or getattr(type(self._module()), self.slot).__get__(self._module())
+
+    @property
+    def __wrapped__(self) -> Callable:
+        return self.original
 
     def __call__(self, *args, **kwargs):
-        if self.slot != "generate":
-            # A shallow copy or a DataParallel replica shares the instance dictionary but is not
-            # the module that was attached: it runs as itself, unrecorded.
-            caller = sys._getframe(1).f_locals.get("self", self.module)
-            if caller is not self.module:
-                return plain_method(caller, self.slot)(*args, **kwargs)
+        original = self.original
+        if is_traced():
+            return original(*args, **kwargs)
         notary = self.notary
-        if notary._is_inside() or notary._passes_training(unwrap(self.module)):
-            return self.original(*args, **kwargs)
-        return record_call(notary, self.target, self.original, args, kwargs)
+        if notary._is_inside() or notary._passes_training(unwrap(self._module())):
+            return original(*args, **kwargs)
+        return record_call(notary, self.target, original, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("_module", "inner", "slot"):
+            raise AttributeError(name)
+        return getattr(self.original, name)
 
     def __deepcopy__(self, memo):
-        return plain_method(memo[id(self.module)], self.slot)
+        return None  # reached only by classes that copy their own dictionary; see Departure
 
     def __reduce__(self):
-        return plain_method, (self.module, self.slot)
+        return (type(None), ())
 
 
-def plain_method(module: Any, slot: str) -> Any:
-    """The method a module's class defines, bound to the module: what a copy gets instead of a
-    recorder (None for a compiled call, which copies do not keep)."""
-    function = getattr(type(module), slot, None)
-    return types.MethodType(function, module) if function is not None else None
+class Departure:
+    """Keeps recorders from leaving with a copy: stands for ``__getstate__`` (copies and pickles)
+    or ``_replicate_for_data_parallel`` on an attached instance."""
+
+    __torchnotary_recorder__ = True
+
+    def __init__(self, module: Any, slot: str) -> None:
+        self._module = weakref.ref(module)
+        self._slot = slot
+
+    def __call__(self, *args):
+        module = self._module()
+        result = getattr(type(module), self._slot, _plain_state)(module, *args)
+        if self._slot == "__getstate__":
+            return strip(dict(result)) if isinstance(result, dict) else result
+        strip(result.__dict__)
+        return result
 
 
-def record_call(notary: Any, target: Target, original: Any, args: tuple, kwargs: dict) -> Any:
+def _plain_state(module: Any) -> dict[str, Any]:
+    return module.__dict__  # before Python 3.11 objects have no __getstate__ of their own
+
+
+def strip(attributes: dict[str, Any]) -> dict[str, Any]:
+    """An instance dictionary without what ``attach`` put there."""
+    for name in [k for k, v in attributes.items() if hasattr(type(v), "__torchnotary_recorder__")]:
+        value = attributes.pop(name)
+        while isinstance(value, Recorder):
+            value = value.inner
+        if value is not None and name == "_compiled_call_impl":
+            attributes[name] = value
+    return attributes
+
+
+def record_call(notary: Any, target: ModuleTarget, original: Any, args: tuple, kwargs: dict) -> Any:
     """Run ``original`` as one recorded call of ``target``."""
     call = notary._begin(target, args, kwargs)
     if call is None:
@@ -78,40 +122,60 @@ def record_call(notary: Any, target: Target, original: Any, args: tuple, kwargs:
 def attach(notary: Any, module: Any, name: str | None) -> None:
     """Put recorders on a module; nothing where this notary's are there already."""
     for slot in _SLOTS:
-        current = module.__dict__.get(slot)
-        if isinstance(current, Recorder) and current.notary is notary:
-            continue
-        if slot == "_compiled_call_impl" and current is None:
-            continue
-        if slot == "generate" and not callable(getattr(module, "generate", None)):
+        if not _can_be_recorded(module, slot) or _find(notary, module, slot):
             continue
         target = module_target(module, name, "generate" if slot == "generate" else "forward")
         module.__dict__[slot] = Recorder(notary, module, slot, target)
+    for slot in ("__getstate__", "_replicate_for_data_parallel"):
+        module.__dict__.setdefault(slot, Departure(module, slot))
 
 
-def detach(notary: Any, module: Any) -> bool:
-    """Take this notary's recorders off a module; whether there were any."""
-    found = False
+def _can_be_recorded(module: Any, slot: str) -> bool:
+    if slot == "_compiled_call_impl":
+        return module.__dict__.get(slot) is not None
+    if slot == "generate":
+        method = getattr(module, slot, None)
+        return callable(method) and not is_module(method)
+    return True
+
+
+def _find(notary: Any, module: Any, slot: str) -> tuple[Recorder | None, Recorder] | None:
+    """This notary's recorder in a slot, and the recorder that stands before it."""
+    before, current = None, module.__dict__.get(slot)
+    while isinstance(current, Recorder):
+        if current.notary is notary:
+            return before, current
+        before, current = current, current.inner
+    return None
+
+
+def detach(notary: Any, module: Any) -> None:
+    """Take this notary's recorders off a module; other notaries' stay."""
     for slot in _SLOTS:
-        current = module.__dict__.get(slot)
-        if isinstance(current, Recorder) and current.notary is notary:
-            found = True
-            original = current.original
-            if isinstance(original, types.MethodType) and original.__self__ is module:
+        found = _find(notary, module, slot)
+        if found is None:
+            continue
+        before, recorder = found
+        if before is not None:
+            before.inner = recorder.inner
+        elif recorder.inner is None or slot == "generate" and not _stood_on(recorder):
+            del module.__dict__[slot]
+        else:
+            module.__dict__[slot] = recorder.inner
+    if not any(isinstance(module.__dict__.get(slot), Recorder) for slot in _SLOTS):
+        for slot in ("__getstate__", "_replicate_for_data_parallel"):
+            if isinstance(module.__dict__.get(slot), Departure):
                 del module.__dict__[slot]
-            else:
-                module.__dict__[slot] = original
-    return found
 
 
-def module_target(module: Any, name: str | None, method: str) -> Target:
+def _stood_on(recorder: Recorder) -> bool:
+    """Whether what a recorder replaced had been put on the instance, not found through it."""
+    return hasattr(type(recorder._module()), recorder.slot) or isinstance(recorder.inner, Recorder)
+
+
+def module_target(module: Any, name: str | None, method: str) -> ModuleTarget:
     """The target that calls of a module (looked at below its wrappers) are recorded under."""
-    inner = unwrap(module)
-    target = Target(getattr(inner, method), inner, name or type(inner).__name__)
-    target.code = CodeFacts.of_module(inner, name)
-    if method != "forward":
-        target.code.name += f".{method}"
-    return target
+    return ModuleTarget(unwrap(module), method, name)
 
 
 _block: ContextVar[tuple[Any, int] | None] = ContextVar("torchnotary_block", default=None)
@@ -119,6 +183,12 @@ _blocks_lock = threading.Lock()
 _open_blocks = 0
 _plain_call: Any = None
 _targets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def renew_lock() -> None:
+    """A forked child may have inherited the lock held by a thread it does not have."""
+    global _blocks_lock
+    _blocks_lock = threading.Lock()
 
 
 def enter_block(notary: Any) -> Any:
@@ -135,19 +205,23 @@ def enter_block(notary: Any) -> Any:
 
 
 def leave_block(token: Any) -> None:
+    """End a block; ``token`` is None where it is left in another context than it was entered in."""
     global _open_blocks
     import torch
 
-    _block.reset(token)
-    with _blocks_lock:
-        _open_blocks -= 1
-        if _open_blocks == 0:
-            torch.nn.Module.__call__ = _plain_call
+    try:
+        if token is not None:
+            _block.reset(token)
+    finally:
+        with _blocks_lock:
+            _open_blocks -= 1
+            if _open_blocks == 0:
+                torch.nn.Module.__call__ = _plain_call
 
 
 def _observed_call(self, *args, **kwargs):
     block = _block.get()
-    if block is None or block[1] != threading.get_ident():
+    if block is None or block[1] != threading.get_ident() or is_traced():
         return _plain_call(self, *args, **kwargs)
     notary = block[0]
     if notary._is_inside() or notary._passes_training(unwrap(self)):

@@ -10,12 +10,12 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..keys import SigningKey
+from ..files import read_regular
+from ..keys import MAX_PEM_BYTES, SigningKey
 from ..leaves import TREES, Leaf, line_of
 from ..log.private import PrivateParts
 from ..log.writer import Prepared
@@ -42,7 +42,7 @@ class Signer:
         elif isinstance(given, (bytes, str)) and "-----BEGIN" in str(given):
             self._key = SigningKey.from_pem(given.encode() if isinstance(given, str) else given)
         else:
-            self._key = SigningKey.from_pem(Path(given).read_bytes())
+            self._key = SigningKey.from_pem(read_regular(given, MAX_PEM_BYTES))
 
     def key(self) -> SigningKey:
         if self._key is None:
@@ -73,15 +73,24 @@ class Stream:
             self.missed_total += 1
             self.last_error = error
 
+    def take_missed(self) -> int:
+        """How many calls were missed and not yet signed for; whoever takes them signs for them."""
+        with self._lock:
+            taken, self.missed = self.missed, 0
+            return taken
+
+    def give_back_missed(self, taken: int) -> None:
+        with self._lock:
+            self.missed += taken
+
     def advance(self, record_id: str) -> None:
         self.sequence += 1
         self.previous = record_id
 
-    def made_durable(self, record_id: str, sequence: int, missed: int) -> None:
+    def made_durable(self, record_id: str, sequence: int) -> None:
         with self._lock:
             self.durable = (sequence + 1, record_id)
             self.recorded += 1
-            self.missed -= missed
 
     def fall_back(self) -> None:
         """Continue after the last durable record: those built since were lost together."""
@@ -97,19 +106,19 @@ class CallJob:
         self._warn = warn
         self._sequence = 0
         self._missed = 0
+        self._advanced = False
 
-    def build(self) -> Prepared:
+    def build(self, origin: str) -> Prepared:
         call, stream = self._call, self._stream
-        self._sequence, self._missed = stream.sequence, stream.missed
+        self._sequence, self._missed = stream.sequence, stream.take_missed()
         secret = os.urandom(32)
         files = dict(call.model.files) if call.model is not None else {}
         roots = {
             tree: _commit(leaves, secret, tree, files)
             for tree, leaves in (("inputs", call.inputs), ("outputs", call.outputs))
         }
-        document = statement(self._predicate(roots), files)
+        document = statement(self._predicate(roots, origin), files)
         payload = canonical(document)
-        stream.advance(hashlib.sha256(payload).hexdigest())
         predicate = document["predicate"]
         private = PrivateParts(
             secret=secret,
@@ -117,7 +126,7 @@ class CallJob:
             files=files,
             evidence=encode_evidence(call.inputs, call.outputs) if call.keep else None,
         )
-        return Prepared(
+        prepared = Prepared(
             payload=payload,
             signer=stream.signer.key(),
             labels=dict(call.labels),
@@ -125,16 +134,29 @@ class CallJob:
             name=call.code.name,
             private=private,
         )
+        stream.advance(hashlib.sha256(payload).hexdigest())
+        self._advanced = True
+        return prepared
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of kept values that wait with this job."""
+        if not self._call.keep:
+            return 0
+        leaves = (*self._call.inputs, *self._call.outputs)
+        return sum(len(leaf.kept) for leaf in leaves if isinstance(leaf.kept, bytes))
 
     def done(self, record_id: str, index: int) -> None:
-        self._stream.made_durable(record_id, self._sequence, self._missed)
+        self._stream.made_durable(record_id, self._sequence)
 
     def failed(self, error: BaseException) -> None:
-        self._stream.fall_back()
+        if self._advanced:
+            self._stream.fall_back()
+        self._stream.give_back_missed(self._missed)
         self._stream.miss(error)
         self._warn(error)
 
-    def _predicate(self, roots: dict[str, Any]) -> dict[str, Any]:
+    def _predicate(self, roots: dict[str, Any], origin: str) -> dict[str, Any]:
         call, stream = self._call, self._stream
         rank, world_size = ranks()
         return {
@@ -155,6 +177,7 @@ class CallJob:
             "record": {
                 "blind": os.urandom(32).hex(),
                 "labels": dict(call.labels),
+                "log": origin,
                 "missed": self._missed,
                 "nonce": call.nonce.hex() if call.nonce is not None else None,
                 "previous": stream.previous,

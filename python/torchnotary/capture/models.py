@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import WeightsChanged
@@ -24,10 +24,14 @@ class CommittedModel:
         *,
         prefixed: bool,
         stale: CommittedModel | None,
+        forget: Callable[[Any], None],
     ) -> None:
-        """Commit to ``models``; ``stale`` is what they were before they changed. Names of tensors
-        begin with a model's own name where ``prefixed``, as they must where there are several."""
-        self.references = [weakref.ref(module) for module in models.values()]
+        """Commit to ``models``; ``forget`` is called when one of them dies.
+
+        ``stale`` is what they were before they changed. Names of tensors begin with a model's own
+        name where ``prefixed``, as they must where there are several.
+        """
+        self.references = [weakref.ref(module, forget) for module in models.values()]
         self.watches = {key: Watch(module) for key, module in models.items()}
         self.prefixed = prefixed
         reuse = stale.manifest if stale is not None and not stale.tensors_changed() else None
@@ -135,19 +139,14 @@ class ModelBook:
             if current is not None and current is not stale and current.alive(models):
                 return current  # another thread was first
             prefixed = named or len(models) > 1
-            fresh = CommittedModel(models, name, prefixed=prefixed, stale=stale)
-            self._committed[key] = fresh
-            self._forget_the_dead()
-            return fresh
+            committed = self._committed
 
-    def _forget_the_dead(self) -> None:
-        dead = [
-            key
-            for key, entry in self._committed.items()
-            if any(reference() is None for reference in entry.references)
-        ]
-        for key in dead:
-            del self._committed[key]
+            def forget(_: Any) -> None:
+                committed.pop(key, None)  # with it go the tensors its watches hold
+
+            fresh = CommittedModel(models, name, prefixed=prefixed, stale=stale, forget=forget)
+            committed[key] = fresh
+            return fresh
 
 
 def _classes(models: Mapping[str, Any]) -> str:

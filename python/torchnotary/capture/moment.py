@@ -14,19 +14,23 @@ from typing import Any
 class Stretch:
     """One stretch of a recorded call's own execution: marks it and applies the profile's scope."""
 
-    __slots__ = ("_inside", "_open", "_scope", "_token")
+    __slots__ = ("_inside", "_open", "_scope", "_token", "running")
 
     def __init__(self, inside: ContextVar, scope: Callable | None) -> None:
         self._inside = inside
         self._scope = scope
+        self.running = False
 
     def __enter__(self) -> None:
         self._open = self._scope() if self._scope is not None else None
         if self._open is not None:
             self._open.__enter__()
-        self._token = self._inside.set(True)
+        self.running = True
+        self._token = self._inside.set(self)
 
     def __exit__(self, *exception: Any) -> None:
+        # A task begun in this stretch inherits the mark; it must not outlive the stretch there.
+        self.running = False
         self._inside.reset(self._token)
         if self._open is not None:
             self._open.__exit__(*exception)

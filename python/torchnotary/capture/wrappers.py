@@ -10,80 +10,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from .subjects import NamedModels, plain_function
-from .surroundings import CodeFacts
-
-
-class Target:
-    """What is known of a recorded function before it is called: its models and signature.
-
-    ``models`` is what the caller said they are: a module, several by name, or None, in which case
-    those the function names are looked up at each call.
-    """
-
-    def __init__(self, function: Callable, models: Any, name: str | None) -> None:
-        self.function = function
-        self.code = CodeFacts.of_function(function, name)
-        self.name = name
-        self.models_are_named = isinstance(models, Mapping)
-        if models is not None:
-            models = dict(models) if self.models_are_named else {name or "model": models}
-        self.models = models
-        self.named = NamedModels(function) if models is None else None
-        try:
-            self._signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            self._signature = None
-        self.owner_name = self._owner_parameter()
-        self._own_object = getattr(function, "__self__", None)
-        if plain_function(function) is None and self._own_object is None:
-            self._own_object = function  # a callable object is its own self
-
-    def _owner_parameter(self) -> str | None:
-        """Name of the parameter that takes ``self`` or ``cls``; None for plain functions."""
-        if self._signature is None or inspect.ismethod(self.function):
-            return None
-        qualname = getattr(self.function, "__qualname__", "").rpartition("<locals>.")[2]
-        first = next(iter(self._signature.parameters), None)
-        return first if "." in qualname and first in ("self", "cls") else None
-
-    def bind(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The owner (``self``) and the arguments by name with defaults applied."""
-        if self._signature is None:
-            arguments: dict[str, Any] = {"args": args} if args else {}
-            return None, {**arguments, **kwargs}
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        arguments = {}
-        for name, value in bound.arguments.items():
-            kind = self._signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_KEYWORD and _can_stand_alone(value, arguments):
-                arguments.update(value)
-            elif kind is not inspect.Parameter.VAR_POSITIONAL or value:
-                arguments[name] = value
-        owner = arguments.pop(self.owner_name, None) if self.owner_name else None
-        if owner is None:
-            owner = self._own_object
-        return owner, arguments
-
-
-def _can_stand_alone(keywords: dict[str, Any], arguments: dict[str, Any]) -> bool:
-    """Whether the names in ``**keywords`` are paths of their own beside the other arguments."""
-    return not keywords.keys() & arguments.keys() and all(map(str.isidentifier, keywords))
+from .target import Target
 
 
 def wrap(notary: Any, function: Callable, models: Any, name: str | None) -> Callable:
     """The recorded form of ``function``, of the same shape (sync, async, generator)."""
     target = Target(function, models, name)
-    if inspect.isasyncgenfunction(function):
+    if _is(inspect.isasyncgenfunction, function):
         wrapper = _wrap_async_generator(notary, target)
-    elif inspect.isgeneratorfunction(function):
+    elif _is(inspect.isgeneratorfunction, function):
         wrapper = _wrap_generator(notary, target)
-    elif inspect.iscoroutinefunction(function):
+    elif _is(inspect.iscoroutinefunction, function):
         wrapper = _wrap_coroutine(notary, target)
     else:
         wrapper = _wrap_function(notary, target)
@@ -91,13 +33,52 @@ def wrap(notary: Any, function: Callable, models: Any, name: str | None) -> Call
         functools.update_wrapper(wrapper, function)
     except AttributeError:
         wrapper.__wrapped__ = function
+    _keep_out_of_graphs(wrapper)
     return wrapper
+
+
+def _is(kind: Callable[[Any], bool], function: Callable) -> bool:
+    """Whether a function, or the ``__call__`` of a callable object, is of a kind."""
+    return kind(function) or kind(inspect.getattr_static(type(function), "__call__", None))
+
+
+def _keep_out_of_graphs(wrapper: Any) -> None:
+    """Have torch.compile run a wrapper as it is and compile what it calls; a mark that costs
+    nothing, where importing the compiler to say the same takes a second."""
+    wrapper._torchdynamo_disable = True
+    compiler = getattr(getattr(sys.modules.get("torch"), "_C", None), "_dynamo", None)
+    skip = getattr(getattr(compiler, "eval_frame", None), "skip_code", None)
+    if skip is not None:
+        skip(wrapper.__code__)
+        skip(_keep_recorder_out_of_graphs.__code__)
+
+
+def _keep_recorder_out_of_graphs() -> None:
+    """Once the compiler is loaded, tell it to leave the recorder's own functions alone; those of
+    ``attachments`` and ``aside`` it may see, since a parent's graph runs through them."""
+    global _compiler_is_told
+    rules = sys.modules.get("torch._dynamo.trace_rules")
+    if rules is None or _compiler_is_told:
+        return
+    _compiler_is_told = True
+    for name in [n for n in sys.modules if n.startswith("torchnotary.")]:
+        if name not in _SEEN_BY_COMPILER and getattr(sys.modules[name], "__file__", None):
+            rules.add(name)
+
+
+_compiler_is_told = False
+_SEEN_BY_COMPILER = (
+    "torchnotary.capture",
+    "torchnotary.capture.attachments",
+    "torchnotary.capture.aside",
+)
 
 
 def _wrap_function(notary: Any, target: Target) -> Callable:
     function = target.function
 
     def wrapper(*args, **kwargs):
+        _keep_recorder_out_of_graphs()
         call = notary._begin(target, args, kwargs)
         if call is None:
             return function(*args, **kwargs)
@@ -117,6 +98,7 @@ def _wrap_coroutine(notary: Any, target: Target) -> Callable:
     function = target.function
 
     async def wrapper(*args, **kwargs):
+        _keep_recorder_out_of_graphs()
         call = notary._begin(target, args, kwargs)
         if call is None:
             return await function(*args, **kwargs)
@@ -154,6 +136,7 @@ def _wrap_generator(notary: Any, target: Target) -> Callable:
     function = target.function
 
     def wrapper(*args, **kwargs):
+        _keep_recorder_out_of_graphs()
         call = notary._begin(target, args, kwargs)
         generator = function(*args, **kwargs)
         if call is None:
@@ -162,19 +145,25 @@ def _wrap_generator(notary: Any, target: Target) -> Callable:
         while True:
             try:
                 with notary._running():
-                    item = step(argument)
+                    passing = [step(argument)]
             except StopIteration as stop:
                 notary._finish(call, _end_generator, call, stop.value)
                 return stop.value
             except BaseException as error:
                 notary._finish(call, call.raised, error)
                 raise
-            notary._observe(call, f"output[{count}]", item)
+            notary._observe(call, f"output[{count}]", passing[0])
             count += 1
             try:
-                step, argument = generator.send, (yield item)
+                # Popped, so that this frame does not keep what the consumer lets go of.
+                step, argument = generator.send, (yield passing.pop())
             except GeneratorExit:
-                generator.close()
+                try:
+                    with notary._running():
+                        generator.close()
+                except BaseException as error:
+                    notary._finish(call, call.raised, error)
+                    raise
                 notary._finish(call, call.exhausted, "closed")
                 raise
             except BaseException as error:
@@ -187,15 +176,16 @@ def _wrap_async_generator(notary: Any, target: Target) -> Callable:
     function = target.function
 
     async def wrapper(*args, **kwargs):
+        _keep_recorder_out_of_graphs()
         call = notary._begin(target, args, kwargs)
         generator = function(*args, **kwargs)
         step, argument, count = generator.asend, None, 0
         while True:
             try:
                 if call is None:
-                    item = await step(argument)
+                    passing = [await step(argument)]
                 else:
-                    item = await _stepwise(notary, _resume(step, argument))
+                    passing = [await _stepwise(notary, _resume(step, argument))]
             except StopAsyncIteration:
                 if call is not None:
                     notary._finish(call, call.exhausted, "returned")
@@ -205,12 +195,17 @@ def _wrap_async_generator(notary: Any, target: Target) -> Callable:
                     notary._finish(call, call.raised, error)
                 raise
             if call is not None:
-                notary._observe(call, f"output[{count}]", item)
+                notary._observe(call, f"output[{count}]", passing[0])
             count += 1
             try:
-                step, argument = generator.asend, (yield item)
+                step, argument = generator.asend, (yield passing.pop())
             except GeneratorExit:
-                await generator.aclose()
+                try:
+                    await generator.aclose()
+                except BaseException as error:
+                    if call is not None:
+                        notary._finish(call, call.raised, error)
+                    raise
                 if call is not None:
                     notary._finish(call, call.exhausted, "closed")
                 raise

@@ -111,9 +111,11 @@ def diff(
 
 
 def _hex(text: str) -> bytes:
+    step = "give the nonce as pairs of 0-9 and a-f"
     try:
-        return bytes.fromhex(text)
+        nonce = bytes.fromhex(text)
     except ValueError as error:
-        raise UsageProblem(
-            f"--nonce {text} is not hexadecimal", "give the nonce as pairs of 0-9 and a-f"
-        ) from error
+        raise UsageProblem(f"--nonce {text} is not hexadecimal", step) from error
+    if not nonce:
+        raise UsageProblem("--nonce is empty, which challenges nobody", step)
+    return nonce

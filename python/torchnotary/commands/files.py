@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotaryError
+from ..files import open_regular, read_regular
+from ..statement.lines import MAX_FILE_BYTES
 from .output import UsageProblem
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ def read_file(path: Path, *, live: bool = False) -> Any:
     tensors, to call something with. Raises OSError where it cannot be opened and UsageProblem
     where it is not such a file.
     """
-    path.open("rb").close()
+    open_regular(path).close()
     try:
         return _read(path, live)
     except (UsageProblem, OSError, ModuleNotFoundError):
@@ -137,7 +139,7 @@ def read_file(path: Path, *, live: bool = False) -> Any:
 
 def _read(path: Path, live: bool) -> Any:
     if path.suffix == ".json":
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular(path, MAX_FILE_BYTES).decode("utf-8"))
     if path.suffix == ".pt":
         import torch
 
@@ -150,7 +152,7 @@ def _read(path: Path, live: bool) -> Any:
     if path.suffix in (".npy", ".npz"):
         import numpy
 
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             loaded = numpy.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, numpy.ndarray) else dict(loaded)
     raise UsageProblem(

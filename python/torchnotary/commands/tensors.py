@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import _core
 from ..commitment import Commitment, commit, is_tensor
+from ..files import open_regular
 from ..hashing import threads_for
 from ..safetensors_header import read_header
 from .output import UsageProblem
@@ -17,7 +18,7 @@ from .output import UsageProblem
 
 def read_safetensors(path: Path) -> dict[str, _core.View]:
     """The tensors of a safetensors file by name, where they are mapped; raises MalformedRecord."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         stored = read_header(stream, os.fstat(stream.fileno()).st_size, str(path))
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     return {t.name: _core.View.from_buffer(mapped, t.dtype, t.shape, t.start) for t in stored}
@@ -66,8 +67,13 @@ def _tensors(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _bytes_of(path: Path) -> _core.View:
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
+        if not size and stream.read(1):
+            raise UsageProblem(
+                f"{path} is made as it is read (/proc, /sys) and has no size",
+                f"copy it to a file first: cat {path} > FILE",
+            )
         # An empty file cannot be mapped.
         data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     return _core.View.from_buffer(data, "uint8", (size,))

@@ -18,7 +18,7 @@ import msgspec
 from ..errors import LogCorrupt, NotaryError
 from ..keys import PublicKey
 from ..statement.envelope import Envelope
-from ..statement.lines import parse_object
+from ..statement.lines import brief, parse_object
 from . import tree
 from .checkpoint import Checkpoint, SignedNote
 from .claim import log_folders
@@ -31,7 +31,7 @@ _PAGE = 4096
 _ROWS = (
     "SELECT n.idx, n.leaf, r.record_id, r.time, s.spki, e.payload, e.signature"
     " FROM entries n LEFT JOIN records r ON r.idx = n.idx LEFT JOIN signers s ON s.id = r.signer"
-    " LEFT JOIN envelopes e ON e.idx = n.idx WHERE n.idx >= ? AND n.idx < ? ORDER BY n.idx"
+    " LEFT JOIN envelopes e ON e.idx = n.idx WHERE n.idx BETWEEN ? AND ? ORDER BY n.idx"
 )
 
 
@@ -90,6 +90,9 @@ def check_folder(folder: Path) -> CheckReport:
             checker.run()
         except NotaryError as error:
             checker.problem(error.reason)
+        except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+            # Every value is a stranger's; whatever it breaks is damage to the log.
+            checker.problem(f"the log is damaged: {type(error).__name__}: {error}")
     return report
 
 
@@ -137,7 +140,11 @@ class _LogCheck:
                     self.problem("this entry is missing: no later one is checked", frontier.size)
                     return None
                 self._check_row(row, labels.get(row[0], {}))
-                nodes += frontier.append(leaf_hash(_bytes(row[1])))
+                try:
+                    leaf = _bytes(row[1])
+                except LogCorrupt:
+                    return None  # named already; without its bytes the tree has no root
+                nodes += frontier.append(leaf_hash(leaf))
                 if frontier.size in notes:
                     self._check_checkpoint(log, notes[frontier.size], frontier)
                 self._note_token(frontier.size, frontier)
@@ -157,7 +164,7 @@ class _LogCheck:
                 self._check_predecessor(index, said)
                 return
             if said.get("type") != "entry/1":
-                self.problem(f"the leaf is of an unknown type: {said.get('type')!r}", index)
+                self.problem(f"the leaf is of an unknown type: {brief(said.get('type'))}", index)
                 return
             if record_id is None or spki is None:
                 self.problem("the entry has lost its record and signer", index)
@@ -176,7 +183,7 @@ class _LogCheck:
             _check_index(envelope.payload, time, labels)
         except NotaryError as error:
             self.problem(error.reason, index, record_id)
-        except (TypeError, AttributeError, ValueError) as error:
+        except (TypeError, AttributeError, ValueError, LookupError) as error:
             self.problem(f"the entry is damaged: {error}", index, record_id)
 
     def _check_nodes(self, log: LogReader, first: int, nodes: list[bytes]) -> None:
@@ -202,6 +209,8 @@ class _LogCheck:
         self._report.checkpoints += 1
         size, root = frontier.size, frontier.root()
         try:
+            if type(note) is not str:
+                raise LogCorrupt("it is not text")
             signed = Checkpoint.verify(note, log.public_key, alone=True)
         except NotaryError as error:
             self.problem(f"the checkpoint of size {size}: {error.reason}")
@@ -233,23 +242,29 @@ class _LogCheck:
         if index != 0:
             self.problem("a predecessor stands elsewhere than first", index)
             return
-        text = SignedNote.parse(said["checkpoint"]).text
+        note = said.get("checkpoint")
+        if type(note) is not str:
+            self.problem("the predecessor has no checkpoint", index)
+            return
+        text = SignedNote.parse(note).text
         signed = Checkpoint.parse(text)
         path = self._origins.get(signed.origin)
         if path is None:
             self.problem(f"the log it goes on from, {signed.origin}, is not in this folder", index)
             return
         with LogReader.open(path) as log:
-            Checkpoint.verify(said["checkpoint"], log.public_key, alone=True)
+            Checkpoint.verify(note, log.public_key, alone=True)
             if signed.size > log.size() or log.root(signed.size) != signed.root:
                 self.problem(f"{path.name} is not the log this one goes on from any more", index)
 
     def _check_private(self, log: LogReader, private: PrivateReader) -> None:
-        records = "SELECT idx, record_id FROM records WHERE idx >= ? AND idx < ?"
-        for start in range(0, log.size(), _PAGE):
-            kept = dict(private.records(start, start + _PAGE))
-            for index, record_id in log.query(records, start, start + _PAGE):
-                if kept.get(index, record_id) != record_id:
+        logged = "SELECT idx, record_id FROM records WHERE idx >= ? AND idx <= ?"
+        after = -1
+        while kept := private.records(after, _PAGE):
+            first, after = kept[0][0], kept[-1][0]
+            theirs = dict(kept)
+            for index, record_id in log.query(logged, first, after):
+                if theirs.get(index, record_id) != record_id:
                     self.problem("its private parts are another record's", index, record_id)
         for index, name in private.dangling():
             self.problem(f"its private file {name} is missing", index, _record_id(log, index))
@@ -267,12 +282,12 @@ class _LogCheck:
 
 def _pages(log: LogReader) -> Iterator[list[tuple]]:
     start = 0
-    while rows := log.query(_ROWS, start, start + _PAGE):
+    while rows := log.query(_ROWS, start, start + _PAGE - 1):
         yield rows
         start += _PAGE
     beyond = log.query("SELECT min(idx) FROM entries WHERE idx >= ?", start)[0][0]
     if beyond is not None:
-        yield log.query(_ROWS, beyond, beyond + 1)
+        yield log.query(_ROWS, beyond, beyond)
 
 
 def _checkpoints(log: LogReader, first: int) -> dict[int, str]:
@@ -296,8 +311,13 @@ def _labels(log: LogReader, first: int) -> dict[int, dict[str, str]]:
 
 
 def _bytes(value: object) -> bytes:
-    """A stored value as bytes: SQLite lets a hand that edits it turn bytes into text."""
-    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
+    """A stored value as bytes: SQLite lets a hand that edits it turn bytes into text, which is
+    judged as such, or into a number, which is LogCorrupt."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if type(value) is not bytes:
+        raise LogCorrupt(f"{type(value).__name__} is stored where bytes belong")
+    return value
 
 
 def _difference(said: dict, envelope: Envelope, signer: str) -> str:
@@ -320,6 +340,7 @@ def _check_index(payload: bytes, time: str, labels: dict[str, str]) -> None:
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
         return
     if labels != signed_labels:
-        raise LogCorrupt(f"it is listed under other labels than it was signed with: {labels}")
+        shown = brief(labels)
+        raise LogCorrupt(f"it is listed under other labels than it was signed with: {shown}")
     if time not in times:
-        raise LogCorrupt(f"it is listed under another time than it was signed with: {time}")
+        raise LogCorrupt(f"it is listed under another time than it was signed with: {brief(time)}")

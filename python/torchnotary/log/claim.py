@@ -16,6 +16,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import folders
 from ..errors import NotaryError
 from ..keys import SigningKey
 from ..statement.container import sync_folder
@@ -74,7 +75,7 @@ class Claim:
 def claim(folder: Path) -> Claim:
     """A log in ``folder``, created with the folder if need be; NotaryError where it cannot be."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folders.make(folder)
         existing = log_folders(folder)
         for path in existing:
             claimed = _claim_existing(path)
@@ -151,7 +152,7 @@ def _begin_next(folder: Path, existing: list[Path]) -> Claim:
     path = folder / f"{number:04d}-{prefix}"
     # Readers come at any time, so a log appears under its name only once it is whole.
     unfinished = folder / f".{path.name}"
-    unfinished.mkdir()
+    unfinished.mkdir(mode=0o755)
     lock = _lock(unfinished)
     if lock is None:
         raise NotaryError(f"the new log {path} is locked by another process", next_step="try again")
@@ -197,7 +198,7 @@ def _last_checkpoint(existing: list[Path]) -> str | None:
 
 def _lock(path: Path) -> int | None:
     """A descriptor that holds the log's lock, or None while another process (or this) holds it."""
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -26,6 +26,7 @@ from .jobs import EntryRef, Prepared, Ticket
 from .store import Entry
 
 QUEUE_JOBS = 4096
+QUEUE_BYTES = 2**30  # of values kept with the jobs
 BATCH_JOBS = 256
 BATCH_BYTES = 64 * 2**20
 _NAME_A_FOLDER = "free space there, or name another folder (TORCHNOTARY_LOG)"
@@ -47,6 +48,20 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._starting = threading.RLock()
         self._room = threading.Condition()
+        self._kept_bytes = 0
+
+    def is_this_thread(self) -> bool:
+        """Whether the writer's own thread asks."""
+        return threading.current_thread() is self._thread
+
+    def is_full(self) -> bool:
+        return self.queue.qsize() >= QUEUE_JOBS or self._kept_bytes >= QUEUE_BYTES
+
+    def weigh(self, nbytes: int) -> None:
+        """Counts the bytes kept with a job that is queued (positive) or taken (negative)."""
+        if nbytes:
+            with self._room:
+                self._kept_bytes += nbytes
 
     def start(self) -> None:
         """Starts the thread; where there can be none any more, stores what is queued here."""
@@ -83,7 +98,7 @@ class Committer:
 
     def wait_for_room(self) -> None:
         with self._room:
-            while self.queue.qsize() >= QUEUE_JOBS:
+            while self.is_full():
                 # The timeout covers a batch that is taken between the test and the wait.
                 self._room.wait(0.05)
 
@@ -91,6 +106,7 @@ class Committer:
         ended = False
         while not ended:
             batch, ended = self._next_batch()
+            self.weigh(-sum(getattr(ticket.job, "nbytes", 0) for ticket in batch))
             with self._room:
                 self._room.notify_all()
             self._process(batch)
@@ -121,7 +137,15 @@ class Committer:
                 ticket.settle(None)
                 continue
             try:
-                prepared = ticket.job.build()
+                with forks.gate:
+                    # A statement names its log, so the log is claimed before it is built; within
+                    # a batch of statements it does not change.
+                    origin = self._claim(anew=not built).custody.origin
+            except BaseException as error:
+                ticket.settle(None, _explained(error, self.folder))
+                continue
+            try:
+                prepared = ticket.job.build(origin)
                 envelope = dsse.sign(prepared.payload, prepared.signer)
             except BaseException as error:
                 # Not even a SystemExit may end the thread others wait for.
@@ -152,10 +176,8 @@ class Committer:
             item.ticket.settle(EntryRef(item.envelope.record_id, index, log))
 
     def _store(self, built: list[_Built]) -> tuple[int, Path]:
-        if self.claimed is not None and not self.claimed.is_intact():
-            self._release()
-        if self.claimed is None:
-            self.claimed = claim(self.folder)
+        if self.claimed is None or not self.claimed.is_intact():
+            raise FileNotFoundError(2, "the log was taken away while records were made for it")
         store, custody = self.claimed.store, self.claimed.custody
         private = [
             (index, item.envelope.record_id, item.prepared.private)
@@ -171,6 +193,14 @@ class Committer:
         custody.advance(size, root)
         store.put_checkpoint(size, Checkpoint(custody.origin, size, root).sign(custody.key))
         return first, self.claimed.path
+
+    def _claim(self, *, anew: bool) -> Claim:
+        """The log that is written; claimed again where it was lost, if ``anew`` allows that."""
+        if anew and self.claimed is not None and not self.claimed.is_intact():
+            self._release()
+        if self.claimed is None:
+            self.claimed = claim(self.folder)
+        return self.claimed
 
     def _release(self) -> None:
         claimed, self.claimed = self.claimed, None

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,11 +16,13 @@ from .forks import gate
 
 VERSION = 1
 _CHECK = "torchnotary log check"
+_TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+_MAX_TABLES = 100
 
 
 def create(path: Path, application_id: int, schema: str, *, private: bool = False) -> None:
     """Makes an empty database; ``private`` ones are readable by their owner only."""
-    mode = 0o600 if private else 0o666
+    mode = 0o600 if private else 0o644
     # SQLite gives its -wal and -shm files the mode of the database.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
     connection = _connect(path, "mode=rw")
@@ -33,7 +36,7 @@ def create(path: Path, application_id: int, schema: str, *, private: bool = Fals
 
 
 def open_writer(
-    path: Path, application_id: int, *, secure_delete: bool = False
+    path: Path, application_id: int, schema: str, *, secure_delete: bool = False
 ) -> sqlite3.Connection:
     """The connection of the one writer: a commit that returned survives a power loss."""
     connection = _connect(path, "mode=rw")
@@ -43,14 +46,14 @@ def open_writer(
         connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA cache_size=-8000")
         connection.execute(f"PRAGMA secure_delete={'ON' if secure_delete else 'OFF'}")
-        _check_format(connection, path, application_id)
+        _check_format(connection, path, application_id, schema)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def open_reader(path: Path, application_id: int) -> sqlite3.Connection:
+def open_reader(path: Path, application_id: int, schema: str) -> sqlite3.Connection:
     """A read-only connection, which works beside the writer and on read-only media.
 
     There SQLite cannot make the shared memory that reading beside a writer needs, so the file
@@ -58,7 +61,7 @@ def open_reader(path: Path, application_id: int) -> sqlite3.Connection:
     """
     try:
         with gate:
-            return _open_reader(path, "mode=ro", application_id)
+            return _open_reader(path, "mode=ro", application_id, schema)
     except sqlite3.OperationalError as error:
         if not path.is_file() or os.access(path.parent, os.W_OK):
             raise NotaryError(f"the log {path} cannot be opened: {error}") from None
@@ -68,7 +71,7 @@ def open_reader(path: Path, application_id: int) -> sqlite3.Connection:
                 f"the log {path} was left open and cannot be read where nothing can be written",
                 next_step="copy its folder to where you can write",
             ) from None
-        return _open_reader(path, "mode=ro&immutable=1", application_id)
+        return _open_reader(path, "mode=ro&immutable=1", application_id, schema)
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:
@@ -76,24 +79,27 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
-def _open_reader(path: Path, how: str, application_id: int) -> sqlite3.Connection:
+def _open_reader(path: Path, how: str, application_id: int, schema: str) -> sqlite3.Connection:
     connection = _connect(path, how)
     try:
         # A log may come from a stranger: its schema must not run functions of ours.
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
         connection.execute("PRAGMA busy_timeout=5000")
-        _check_format(connection, path, application_id)
+        _check_format(connection, path, application_id, schema)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _check_format(connection: sqlite3.Connection, path: Path, application_id: int) -> None:
+def _check_format(
+    connection: sqlite3.Connection, path: Path, application_id: int, schema: str
+) -> None:
     try:
         found = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute(_TABLES).fetchmany(_MAX_TABLES)
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
@@ -107,6 +113,20 @@ def _check_format(connection: sqlite3.Connection, path: Path, application_id: in
             actual=version,
             next_step="use the torchnotary that wrote it",
         )
+    # A view, a trigger or a column of another type could answer whatever a stranger likes.
+    if set(tables) != _tables_of(schema):
+        raise LogCorrupt(f"{path} has other tables than a log", next_step=_CHECK)
+
+
+@cache
+def _tables_of(schema: str) -> frozenset[tuple]:
+    """What SQLite says of a database that was just made with ``schema``."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(schema)
+        return frozenset(connection.execute(_TABLES).fetchall())
+    finally:
+        connection.close()
 
 
 def read(
@@ -118,7 +138,7 @@ def read(
             return connection.execute(sql, tuple(values)).fetchall()
     except sqlite3.OperationalError as error:
         raise NotaryError(f"the log {path} cannot be read: {error}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.Error, OverflowError) as error:
         raise LogCorrupt(f"the log {path} is damaged: {error}", next_step=_CHECK) from error
 
 

@@ -34,7 +34,9 @@ class Job(Protocol):
     one batch: then the batch's later jobs, built on this one, fail with it.
     """
 
-    def build(self) -> Prepared: ...
+    def build(self, origin: str) -> Prepared:
+        """The statement, which may name the ``origin`` of the log it goes into."""
+        ...
 
     def done(self, record_id: str, index: int) -> None: ...
 

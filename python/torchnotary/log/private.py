@@ -81,7 +81,7 @@ class PrivateReader:
 
     @classmethod
     def open(cls, path: Path) -> PrivateReader:
-        return cls(path, database.open_reader(database_path(path), APPLICATION_ID))
+        return cls(path, database.open_reader(database_path(path), APPLICATION_ID, _SCHEMA))
 
     def close(self) -> None:
         self._connection.close()
@@ -103,6 +103,11 @@ class PrivateReader:
         if not rows:
             return None
         index, secret, digests = rows[0]
+        if type(secret) is not bytes or type(digests) is not bytes:
+            raise LogCorrupt(
+                f"the private parts of entry {index} in {self.path} are damaged",
+                next_step="torchnotary log check",
+            )
         named = self._rows("SELECT name FROM record_files WHERE idx = ? ORDER BY name", index)
         names = tuple(name for (name,) in named)
         return PrivateEntry(self.path, record_id, index, secret, digests, names)
@@ -126,11 +131,14 @@ class PrivateReader:
             first,
             first + _PARTS_A_FILE,
         )
+        damaged = f"a file of the private store {self.path} is damaged"
+        if type(sha256) is not bytes or not all(type(part) is bytes for (part,) in parts):
+            raise LogCorrupt(damaged, next_step="torchnotary log check")
         data = b"".join(part for (part,) in parts)
         actual = hashlib.sha256(data).digest()
         if actual != sha256:
             raise LogCorrupt(
-                f"a file of the private store {self.path} is damaged",
+                damaged,
                 expected=sha256.hex(),
                 actual=actual.hex(),
                 next_step="torchnotary log check",
@@ -154,10 +162,10 @@ class PrivateReader:
             " ORDER BY idx"
         )
 
-    def records(self, first: int, end: int) -> list[tuple[int, bytes]]:
-        """The records with first ≤ index < end, as (index in the log, record id)."""
+    def records(self, after: int, count: int) -> list[tuple[int, bytes]]:
+        """The next ``count`` records as (index in the log, record id)."""
         return self._rows(
-            "SELECT idx, record_id FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", first, end
+            "SELECT idx, record_id FROM records WHERE idx > ? ORDER BY idx LIMIT ?", after, count
         )
 
 
@@ -177,9 +185,8 @@ class PrivateStore(PrivateReader):
 
     @classmethod
     def open(cls, path: Path) -> PrivateStore:
-        return cls(
-            path, database.open_writer(database_path(path), APPLICATION_ID, secure_delete=True)
-        )
+        file = database_path(path)
+        return cls(path, database.open_writer(file, APPLICATION_ID, _SCHEMA, secure_delete=True))
 
     def put(self, parts: Iterable[tuple[int, str, PrivateParts]]) -> None:
         """Keeps the private parts of (index, record id, parts) durably, all or none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from . import registry
 from .claim import log_folders
 from .private import PrivateEntry, PrivateReader, database_path
 from .proofs import TlogProof
-from .store import LogReader, StoredEntry
+from .store import Ambiguous, LogReader, StoredEntry
 
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -34,24 +34,21 @@ class LogFolder:
     def find(self, record_id: str) -> StoredEntry | None:
         """The record with this id, or with an id that begins so (8 digits or more)."""
         wanted = _record_id(record_id)
-        for path in reversed(self.logs()):
-            with LogReader.open(path) as log:
-                found = log.find(wanted)
-            if found is not None:
-                return found
-        return None
+        found, error = _find(reversed(self.logs()), wanted)
+        if found is None and error is not None:
+            raise error
+        return found
 
     def bundle(self, record_id: str) -> dict[str, Any]:
         """The bundle.json of a record, proven under the latest checkpoint its log signed."""
-        wanted = _record_id(record_id)
-        for path in reversed(self.logs()):
-            with LogReader.open(path) as log:
-                found = log.find(wanted)
-                if found is not None:
-                    return _bundle(log, found)
-        raise NotaryError(
-            f"no log in {self.path} has the record {wanted}", next_step="torchnotary log list"
-        )
+        found = self.find(record_id)
+        if found is None:
+            raise NotaryError(
+                f"no log in {self.path} has the record {brief(record_id)}",
+                next_step="torchnotary log list",
+            )
+        with LogReader.open(found.log) as log:
+            return _bundle(log, found)
 
     def private(self, record_id: str) -> PrivateEntry | None:
         """What the maker of a record keeps of it, or None where it is not (or no longer) here."""
@@ -72,16 +69,29 @@ def find_anywhere(record_id: str) -> StoredEntry | None:
     """The record in any log folder this user has written; logs that cannot be read are skipped
     (``log check`` names what is wrong with them).
     """
-    wanted = _record_id(record_id)
-    for path in known_logs():
+    return _find(known_logs(), _record_id(record_id))[0]
+
+
+def _find(logs: Iterable[Path], wanted: str) -> tuple[StoredEntry | None, NotaryError | None]:
+    """The record that ``wanted`` names in the first log that has it, and what kept a log from
+    being read; Ambiguous where several records begin so, in one log or in two."""
+    found, unread = None, None
+    for path in logs:
         try:
             with LogReader.open(path) as log:
-                found = log.find(wanted)
-        except NotaryError:
+                here = log.find(wanted)
+        except Ambiguous:
+            raise
+        except NotaryError as error:
+            unread = unread or error
             continue
-        if found is not None:
-            return found
-    return None
+        if found is None:
+            found = here
+        elif here is not None and here.record_id != found.record_id:
+            raise Ambiguous.of(wanted)
+        if found is not None and len(wanted) == 64:
+            break
+    return found, unread
 
 
 def known_logs() -> list[Path]:

@@ -36,10 +36,20 @@ CREATE INDEX labels_by_entry ON labels (idx);
 CREATE TABLE envelopes (idx INTEGER PRIMARY KEY, payload BLOB NOT NULL, signature BLOB NOT NULL);
 """
 _PAGE = 1000
+# Tree positions, about twice the index, must fit SQLite's integers.
+_MAX_ENTRIES = 2**61
 _ROW = (
     "SELECT r.idx, r.record_id, r.time, r.name, s.spki, e.payload, e.signature"
     " FROM records r JOIN signers s ON s.id = r.signer LEFT JOIN envelopes e ON e.idx = r.idx"
 )
+
+
+class Ambiguous(NotaryError):
+    """The beginning of an id with which more than one record begins."""
+
+    @classmethod
+    def of(cls, record_id: str) -> Ambiguous:
+        return cls(f"two records begin with {record_id}", next_step="give more digits of the id")
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,7 @@ class LogReader:
     @classmethod
     def open(cls, path: Path) -> LogReader:
         """A reader of its own connection; close it, or use it as a context manager."""
-        connection = database.open_reader(path / "log.sqlite", APPLICATION_ID)
+        connection = database.open_reader(path / "log.sqlite", APPLICATION_ID, _SCHEMA)
         try:
             return cls(path, connection)
         except BaseException:
@@ -116,7 +126,15 @@ class LogReader:
 
     def size(self) -> int:
         """How many entries the log holds (a checkpoint may cover fewer)."""
-        return self._one("SELECT coalesce(max(idx), -1) + 1 FROM entries")[0]
+        last = self._one("SELECT coalesce(max(idx), -1) FROM entries")[0]
+        if not -1 <= last < _MAX_ENTRIES:
+            raise LogCorrupt(
+                f"the log {self.path} has an entry at an index no log reaches",
+                expected=f"below {_MAX_ENTRIES}",
+                actual=last,
+                next_step="torchnotary log check",
+            )
+        return last + 1
 
     def read_node(self, level: int, index: int) -> bytes:
         row = self._one("SELECT hash FROM nodes WHERE position = ?", tree.position(level, index))
@@ -138,13 +156,19 @@ class LogReader:
 
     def leaf(self, index: int) -> bytes:
         row = self._one("SELECT leaf FROM entries WHERE idx = ?", index)
-        if row is None:
+        if row is None or type(row[0]) is not bytes:
             raise LogCorrupt(f"the log {self.path} lacks entry {index}")
         return row[0]
 
     def checkpoint(self) -> tuple[int, str] | None:
         """Size and note of the largest checkpoint that was signed."""
-        return self._one("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        row = self._one("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        if row is not None and type(row[1]) is not str:
+            raise LogCorrupt(
+                f"the log {self.path} keeps a checkpoint of size {row[0]} that is not text",
+                next_step="torchnotary log check",
+            )
+        return row
 
     def find(self, record_id: str) -> StoredEntry | None:
         """The record of this id, or of this unambiguous beginning of one (8 digits or more)."""
@@ -158,10 +182,13 @@ class LogReader:
         if not ids:
             return None
         if len(ids) > 1:
-            raise NotaryError(
-                f"two records begin with {record_id}", next_step="give more digits of the id"
-            )
+            raise Ambiguous.of(record_id)
         row = self._one(f"{_ROW} WHERE r.record_id = ? ORDER BY r.idx LIMIT 1", ids[0][0])
+        if row is None:
+            raise LogCorrupt(
+                f"the log {self.path} has lost the signer of the record {ids[0][0].hex()}",
+                next_step="torchnotary log check",
+            )
         return self._stored(row)
 
     def records(self, labels: Mapping[str, str], since: str | None) -> Iterator[StoredEntry]:
@@ -217,7 +244,7 @@ class LogStore(LogReader):
     def create(cls, path: Path, key: PublicKey) -> None:
         """Makes the empty log that ``key`` will sign in the folder ``path``."""
         database.create(path / "log.sqlite", APPLICATION_ID, _SCHEMA)
-        connection = database.open_writer(path / "log.sqlite", APPLICATION_ID)
+        connection = database.open_writer(path / "log.sqlite", APPLICATION_ID, _SCHEMA)
         try:
             meta = [("origin", origin_of(key)), ("spki", key.spki)]
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta)
@@ -226,7 +253,7 @@ class LogStore(LogReader):
 
     @classmethod
     def open(cls, path: Path) -> LogStore:
-        connection = database.open_writer(path / "log.sqlite", APPLICATION_ID)
+        connection = database.open_writer(path / "log.sqlite", APPLICATION_ID, _SCHEMA)
         try:
             return cls(path, connection)
         except BaseException:

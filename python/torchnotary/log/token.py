@@ -14,7 +14,8 @@ from pathlib import Path
 
 from .. import folders
 from ..errors import MalformedRecord, NotaryError
-from ..keys import SigningKey, create_private_file
+from ..files import read_regular
+from ..keys import MAX_PEM_BYTES, SigningKey, create_private_file
 from ..statement.lines import canonical, parse_object
 from .checkpoint import origin_of
 
@@ -90,7 +91,7 @@ class Custody:
         place = place_of(folder)
         for path in candidates:
             try:
-                key = SigningKey.from_pem(path.read_bytes())
+                key = SigningKey.from_pem(read_regular(path, MAX_PEM_BYTES))
                 custody = cls(key, path.with_suffix(".token"), place)
                 token = custody.token()
             except (OSError, NotaryError):
@@ -103,7 +104,7 @@ class Custody:
         """The token as it is now; None where the key lives in memory only."""
         if self._token_path is None:
             return None
-        return Token.decode(self._token_path.read_bytes())
+        return Token.decode(read_regular(self._token_path, _TOKEN_BYTES))
 
     def advance(self, size: int, root: bytes) -> None:
         """Notes durably that ``size`` and ``root`` are about to be signed."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import folders
 from ..errors import NotaryError, Saturated
-from .committer import QUEUE_JOBS, Committer, attach, detach
+from .committer import Committer, attach, detach
 from .jobs import EntryRef, Job, Prepared, Ticket
 
 __all__ = ["EntryRef", "Job", "LogWriter", "Prepared", "Ticket"]
@@ -29,23 +29,31 @@ class LogWriter:
         return cls(path)
 
     def submit(self, job: Job, *, block: bool = False) -> Ticket:
-        """Queues ``job``; where the queue is full, waits (``block``) or raises Saturated."""
+        """Queues ``job``; where the queue is full, waits (``block``) or raises Saturated.
+
+        It is full at 4,096 jobs, or where the values kept with them come to 1 GiB.
+        """
         committer = self._committer
         if committer.inherited or self._closed:
             committer = self._committer = self._again()
         queue = committer.queue
-        if queue.qsize() >= QUEUE_JOBS:
+        if committer.is_full():
             if not block:
                 raise Saturated(
-                    f"{QUEUE_JOBS} records are waiting to be stored in {self.folder}",
+                    f"{queue.qsize()} records are waiting to be stored in {self.folder}",
                     next_step="record less, sign more calls together, or use a faster disk",
                 )
             committer.wait_for_room()
         ticket = Ticket(committer, job)
+        committer.weigh(getattr(job, "nbytes", 0))
         queue.put(ticket)
         if not committer.running:
             committer.start()
         return ticket
+
+    def is_this_thread(self) -> bool:
+        """Whether the writer's own thread asks."""
+        return self._committer.is_this_thread()
 
     def queued(self) -> int:
         """How many jobs wait to be taken by the writer's thread."""

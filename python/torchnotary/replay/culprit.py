@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import VerificationFailed
 from ..manifest import STRUCTURE, WEIGHTS, Manifest
 from ..statement.lines import parse, tree_of
 from ..statement.record import Record
 from ..statement.values import Difference
-from ..verifier.model import apart_from_weights, claimed_tree, recorded_lines
+from ..verifier.model import apart_from_weights, claimed_tree, compare_file, recorded_lines
+from ..verifier.verdict import PASSED
 
 TRACE_HINT = 'only trace="operators", not yet in this version, names the operator'
 
@@ -37,9 +39,19 @@ def in_model(record: Record, manifest: Manifest, models: Mapping[str, Any]) -> D
         given = apart_from_weights(manifest, weights)
         if tree_of(given) != structure:
             return _in_structure(recorded_lines(record, STRUCTURE), given)
-    if weights != manifest.weights:
-        return _in_weights(recorded_lines(record, WEIGHTS), manifest.weights_lines, models)
-    return None
+    if weights == manifest.weights:
+        return None
+    lines = recorded_lines(record, WEIGHTS)
+    if weights is not None and manifest.weights and not manifest.structure_lines:
+        # A file may hold more than the module loads, and under other names.
+        try:
+            found = compare_file(manifest, weights, lines)
+        except VerificationFailed:
+            return _in_weights(lines, manifest.weights_lines, models)
+        if found.outcome == PASSED:
+            return None
+        return Divergence(f"the weights cannot be compared: {found.detail}")
+    return _in_weights(lines, manifest.weights_lines, models)
 
 
 def _in_structure(recorded: list[bytes] | None, given: list[bytes]) -> Divergence:

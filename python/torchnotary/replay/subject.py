@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..capture.subjects import is_module, plain_function
-from ..capture.wrappers import Target
+from ..capture.target import Target
 from ..errors import NotaryError
 from ..structure import unwrap
 
@@ -65,11 +65,7 @@ class Subject:
 
     def models(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The modules the call runs, by name; empty where none can be found."""
-        if self._target.models is not None:
-            found = self._target.models
-        else:
-            owner, arguments = self._target.bind((*self._owner, *args), kwargs)
-            found = self._target.named.find(owner, arguments)
+        found = self._target.models(*self._target.bind((*self._owner, *args), kwargs))
         return {name: unwrap(module) for name, module in found.items()}
 
     @property

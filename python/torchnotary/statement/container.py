@@ -17,7 +17,6 @@ from __future__ import annotations
 import io
 import os
 import secrets
-import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import MalformedRecord
+from ..files import NotRegular, open_regular, require_regular
 from .lines import MAX_FILE_BYTES, brief
 
 MAX_TOTAL_BYTES = 2**32 - 1
@@ -73,15 +73,12 @@ def chunks(members: Mapping[str, bytes]) -> Iterator[bytes]:
 
 def read(path: str | os.PathLike[str]) -> dict[str, bytes]:
     """The members of the record at ``path``: OSError if unreadable, else MalformedRecord."""
-    # Without O_NONBLOCK opening a pipe would wait for a writer for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(21, "Is a directory", os.fspath(path))
-        if not stat.S_ISREG(status.st_mode):
-            raise MalformedRecord("a record is a regular file, not a pipe or a device")
-        return _read(stream, status.st_size)
+    try:
+        stream = open_regular(path)
+    except NotRegular:
+        raise MalformedRecord("a record is a regular file, not a pipe or a device") from None
+    with stream:
+        return _read(stream, os.fstat(stream.fileno()).st_size)
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
@@ -90,10 +87,13 @@ def unpack(data: bytes) -> dict[str, bytes]:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
-    """Makes ``path`` hold ``data`` durably, or leaves what was there; nothing half-written."""
+    """Makes ``path`` hold ``data`` durably, or leaves what was there; nothing half-written.
+
+    Only a regular file is replaced: IsADirectoryError for a folder, NotRegular for others.
+    """
     target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(21, "Is a directory", os.fspath(path))
+    if target.exists():
+        require_regular(target.stat(), path)
     temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import MalformedRecord
-from ..leaves import Leaf, encode_value, row_run
+from ..leaves import Leaf, encode_value, row_run, unbound_leaf
 from ..safetensors_header import DTYPES
 
 FORMAT = "torchnotary evidence/1"
@@ -83,6 +83,7 @@ def decode_evidence(data: bytes) -> dict[str, list[Leaf]]:
         }
     except _UNREADABLE as error:
         raise _malformed(f"evidence.safetensors is not readable: {error!r}") from error
+    _require(bool(trees), "evidence.safetensors keeps nothing")
     _require(
         encode_evidence(trees.get("inputs"), trees.get("outputs")) == data,
         "evidence.safetensors is not in its one encoding",
@@ -142,7 +143,7 @@ def _leaf(entry: dict[str, Any], tree: str, header: dict, data: bytes, start: in
     path, kind = entry["path"], entry["kind"]
     _require(isinstance(path, str) and isinstance(kind, str), "a leaf has no path or kind")
     if kind == "unbound":
-        return Leaf(path, kind, cls=entry["class"])
+        return unbound_leaf(path, entry["class"])
     if kind != "tensor":
         return _plain_leaf(path, kind, entry["value"])
     stored = header.pop(f"{tree}/{path}")

@@ -326,7 +326,11 @@ def _why_not_canonical(line: bytes, encoded: bytes) -> str:
             seen.add(key)
         return dict(items)
 
-    json.loads(line, object_pairs_hook=pairs)
+    try:
+        json.loads(line, object_pairs_hook=pairs)
+    except (ValueError, RecursionError):
+        # The line was decoded, so this parser stumbles over what a repeated key's value hid.
+        return "a key is repeated in one object, and what it hides is nested too deeply or too long"
     if repeated:
         return f"the key {brief(repeated[0])} is repeated in one object"
     at = len(os.path.commonprefix([line, encoded]))

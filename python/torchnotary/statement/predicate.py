@@ -136,10 +136,11 @@ def _check_sections(predicate: dict[str, Any], subjects: set[str]) -> None:
         and is_hex(record.get("blind"), 32)
         and is_hex(record.get("stream"), 16)
         and isinstance(record.get("labels"), dict)
+        and isinstance(record.get("log"), str)
         and isinstance(record.get("seq"), int)
         and "nonce" in record
-        and (record["nonce"] is None or is_hex(record["nonce"])),
-        "the record section lacks stream, seq, blind, nonce or labels in their form",
+        and (record["nonce"] is None or (is_hex(record["nonce"]) and record["nonce"] != "")),
+        "the record section lacks stream, seq, blind, log, nonce or labels in their form",
     )
     for name in ("time", "code", "execution", "claim"):
         _require(isinstance(predicate[name], dict), f"the {name} section is not an object")

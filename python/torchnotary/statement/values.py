@@ -49,7 +49,7 @@ def leaf_lines(values: Sequence[Any], name: str) -> list[Line]:
 
 def _malformed(line: Any) -> str | None:
     kind = line.get("kind")
-    members = {"kind", "path", "type"} | ({"class"} if kind == "unbound" else {"commitment"})
+    members = {"commitment", "kind", "path", "type"} | ({"class"} if kind == "unbound" else set())
     if kind == "tensor":
         members |= {"dtype", "shape"}
         if not _is_shape(line.get("shape")):
@@ -68,7 +68,7 @@ def _malformed(line: Any) -> str | None:
         return "path and class are text"
     if not isinstance(line.get("dtype", ""), str):
         return "the dtype is not text"
-    if "commitment" in line and not is_hex(line["commitment"], DIGEST):
+    if not is_hex(line["commitment"], DIGEST):
         return "the commitment is not 64 hexadecimal digits"
     return None
 
@@ -168,7 +168,7 @@ def differences_in_words(differences: Sequence[Difference], shown: int = 3) -> s
 
 def has_all_digests(lines: Sequence[Line], digests: Sequence[Sequence[bytes]]) -> bool:
     """Whether every line that commits to something has its unsalted digests at hand."""
-    return all(d or line["kind"] == "unbound" for line, d in zip(lines, digests, strict=True))
+    return len(lines) == len(digests) and all(digests)
 
 
 def unbound_in_words(lines: Sequence[Line]) -> str | None:
@@ -197,7 +197,7 @@ def check_openings(
                 next_step="ask its maker to save the record again",
             )
         line = lines[number]
-        slots = line.get("rows", 1) if "commitment" in line else 0
+        slots = line.get("rows", 1)
         if len(pairs) != slots:
             raise MalformedRecord(
                 f"{line['path']} has the wrong number of openings",

@@ -71,17 +71,16 @@ def check_signature(case: Case) -> Finding:
 
 
 def check_signer(case: Case) -> Finding:
-    """The key itself: the one asked for, else one the policy names, else one the user trusts."""
+    """The key itself: the one asked for and one the policy names, where the caller gave either or
+    both, else one the user trusts."""
     key = case.record.public_key
-    if case.signer is not None:
-        if key.fingerprint != case.signer:
-            raise VerificationFailed(
-                "signed by another key",
-                expected=case.signer,
-                actual=key.fingerprint,
-                next_step="ask which key is theirs; torchnotary keys list shows those you trust",
-            )
-        return passed("the key you named")
+    if case.signer is not None and key.fingerprint != case.signer:
+        raise VerificationFailed(
+            "signed by another key",
+            expected=case.signer,
+            actual=key.fingerprint,
+            next_step="ask which key is theirs; torchnotary keys list shows those you trust",
+        )
     if case.policy is not None and case.policy.signers is not None:
         if key.fingerprint not in case.policy.signers:
             raise VerificationFailed(
@@ -90,7 +89,10 @@ def check_signer(case: Case) -> Finding:
                 actual=key.fingerprint,
                 next_step="ask which key is theirs, then add it to the policy's signers",
             )
-        return passed("a key the policy names")
+        named = "the key you named, and one" if case.signer is not None else "a key"
+        return passed(f"{named} the policy names")
+    if case.signer is not None:
+        return passed("the key you named")
     if is_trusted(key):
         return passed("your own key, or one you trust")
     return not_checked("nobody you trust vouches for this key")

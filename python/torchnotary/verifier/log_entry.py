@@ -7,6 +7,7 @@ from ..errors import MalformedProof, NotaryError, RootMismatch, VerificationFail
 from ..log.checkpoint import Checkpoint, SignedNote
 from ..log.leaf import entry_leaf
 from ..log.proofs import TlogProof
+from ..log.tree import EMPTY_ROOT
 from .case import Case, Finding, not_checked, passed
 
 ONLY_THE_SIGNERS = "only the signer's own log"
@@ -19,6 +20,20 @@ def check_inclusion(case: Case) -> Finding:
     proof = TlogProof.from_text(record.tlog_proof)
     leaf = entry_leaf(record.envelope, record.public_key.fingerprint)
     checkpoint = proof.verify(leaf, record.log_public_key)
+    if checkpoint.origin != record.predicate["record"]["log"]:
+        raise VerificationFailed(
+            "an entry of another log than the one the statement names",
+            expected=record.predicate["record"]["log"],
+            actual=checkpoint.origin,
+            next_step="ask its maker to save it again from their log",
+        )
+    if record.log_public_key == record.public_key:
+        raise VerificationFailed(
+            "one key signed both the record and the log",
+            expected="two keys",
+            actual=record.public_key.fingerprint,
+            next_step="ask its maker for a record made by torchnotary",
+        )
     if case.policy is not None and case.policy.origins is not None:
         if checkpoint.origin not in case.policy.origins:
             raise VerificationFailed(
@@ -85,6 +100,14 @@ def _connect(own: Checkpoint, held: Checkpoint) -> str | None:
         return f"the same {own.size} entries as in your checkpoint"
     first, second = sorted((own, held), key=lambda checkpoint: checkpoint.size)
     if first.size == 0:
+        # RFC 9162 has no proof from the empty tree, so its root is compared instead.
+        if first.root != EMPTY_ROOT:
+            raise RootMismatch(
+                "your checkpoint gives the empty log a root it cannot have",
+                expected=EMPTY_ROOT.hex(),
+                actual=first.root.hex(),
+                next_step="keep it: the log's key signed what no log can be",
+            )
         return "your checkpoint is of the empty log"
     proof = _local_proof(own.origin, first.size, second.size)
     if proof is None:

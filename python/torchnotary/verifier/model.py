@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..coverage import covers, match_root
-from ..errors import RootMismatch, VerificationFailed
+from ..coverage import covers, match_root, may_be_tied, without_legacy
+from ..errors import NotaryError, RootMismatch, VerificationFailed
 from ..manifest import STRUCTURE, WEIGHTS, Manifest, parse_structure, parse_weights
-from ..statement.lines import Tree, canonical, parse, tree_of
+from ..statement.lines import Tree, brief, canonical, parse, tree_of
 from ..statement.record import Record
+from ..weights_files import holds_weights
 from .case import Case, Finding, not_checked, passed
 from .integrity import check_file
 
@@ -28,10 +29,10 @@ def check_weights(case: Case) -> Finding:
         return not_checked("the record commits to no weights")
     manifest: Manifest = case.model
     if manifest.weights == claimed:
-        return passed(f"{claimed.size} tensors, root {claimed.root}")
+        return passed(f"{claimed.size} tensors, root {claimed.root}{_as_said_by(manifest)}")
     lines = recorded or recorded_lines(case.record, WEIGHTS)
     if manifest.structure_root is None:
-        return _compare_file(manifest, claimed, lines)
+        return compare_file(manifest, claimed, lines)
     raise _mismatch("weights", claimed, manifest.weights, _changes(lines, manifest.weights_lines))
 
 
@@ -48,7 +49,7 @@ def check_structure(case: Case) -> Finding:
         return not_checked("tensors alone have no structure; give the live module")
     given = apart_from_weights(manifest, claimed_tree(case.record, "weights"))
     if tree_of(given) == claimed:
-        return passed(f"{claimed.size} lines, root {claimed.root}")
+        return passed(f"{claimed.size} lines, root {claimed.root}{_as_said_by(manifest)}")
     lines = recorded or recorded_lines(case.record, STRUCTURE)
     changes = None
     if lines is not None:
@@ -102,34 +103,60 @@ def apart_from_weights(manifest: Manifest, weights: Tree | None) -> list[bytes]:
 
 
 def manifest_of(model: Any) -> Manifest:
-    """The manifest of a model argument; a folder that holds a saved manifest is that manifest."""
+    """The manifest of a model argument: computed from the weights, or read from a folder that
+    holds a saved manifest and nothing else. Raises NotaryError where a folder has other files
+    beside a manifest, none of them weights: which is meant is not clear."""
     if isinstance(model, Manifest):
         return model
     if isinstance(model, (str, os.PathLike)):
         folder = Path(model)
-        if (folder / WEIGHTS).is_file() or (folder / STRUCTURE).is_file():
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if names & {WEIGHTS, STRUCTURE} and not holds_weights(folder):
+            if others := sorted(names - {WEIGHTS, STRUCTURE}):
+                raise NotaryError(
+                    f"{folder} holds a saved manifest beside other files ({others[0]}), and none "
+                    "that are known to be weights",
+                    next_step="give the weights file, or put the manifest into a folder of its own",
+                )
             return Manifest.load(folder)
     return Manifest.of(model)
 
 
-def _compare_file(manifest: Manifest, claimed: Tree, lines: list[bytes] | None) -> Finding:
+def compare_file(manifest: Manifest, claimed: Tree, lines: list[bytes] | None) -> Finding:
     """Weights without modules (a file, a state_dict), which may hold more or other names than the
-    module that was recorded."""
+    module that was recorded: passed or not checked; raises VerificationFailed where they differ.
+    """
     given = manifest.weights_lines
+    if not given:
+        raise _mismatch("weights", claimed, None, ["no tensors are given"])
     if lines is not None:
         coverage = covers(lines, given)
+        if coverage.differs:
+            raise _mismatch("weights", claimed, manifest.weights, coverage.lines)
         if not coverage:
-            raise _mismatch("weights", claimed, manifest.weights, _changes(lines, given))
-        return passed(f"line by line: {coverage}")
+            return not_checked(f"{coverage}: {coverage.doubt}")
+        return passed(f"line by line: {coverage}{_as_said_by(manifest)}")
     matched = match_root(given, claimed.root, claimed.size)
+    if matched:
+        detail = f"{claimed.size} tensors, root {claimed.root}: {matched.how}"
+        return passed(detail + _as_said_by(manifest))
     if matched is not None:
-        return passed(f"{claimed.size} tensors, root {claimed.root}: {matched}")
-    if len(given) > claimed.size:
+        return not_checked(
+            f"all {claimed.size} tensors of the record are in the file ({matched.how}), which "
+            f"holds {len(matched.extra)} more: the record is not of all that the file holds"
+        )
+    held = without_legacy(given)
+    if len(held) > claimed.size or may_be_tied(held, claimed.size):
         return not_checked(
             f"{len(given)} tensors in the file, {claimed.size} in the model: to match them by "
             "name, its weights.jsonl has to be disclosed"
         )
     raise _mismatch("weights", claimed, manifest.weights, None)
+
+
+def _as_said_by(manifest: Manifest) -> str:
+    """What a passed step adds where nothing but lines was there to compare with."""
+    return ", as the saved manifest says (no weights were read)" if manifest.saved else ""
 
 
 def _changes(old: list[bytes] | None, new: list[bytes]) -> list[str] | None:
@@ -139,7 +166,11 @@ def _changes(old: list[bytes] | None, new: list[bytes]) -> list[str] | None:
 def _mismatch(
     part: str, claimed: Tree, given: Tree | None, changes: Sequence[str] | None
 ) -> VerificationFailed:
-    shown = "; ".join(changes[:3]) if changes else f"the {part} differ in an unknown place"
+    shown = (
+        "; ".join(brief(change, 300) for change in changes[:3])
+        if changes
+        else f"the {part} differ in an unknown place"
+    )
     if changes and len(changes) > 3:
         shown += f"; and {len(changes) - 3} more"
     return VerificationFailed(

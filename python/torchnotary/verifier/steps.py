@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ..errors import LogCorrupt, NotaryError
+from ..files import open_regular
 from ..keys import PublicKey, fingerprint_of
+from ..log.checkpoint import MAX_NOTE_BYTES
 from ..statement.record import Record
 from .case import Case, Finding, failed, not_checked
 from .content import check_inputs, check_outputs
@@ -61,7 +62,7 @@ def verify(
 
     A malformed record is a verdict whose step ``format`` failed; a file that cannot be opened
     raises `OSError`, a policy that is none `MalformedPolicy`, a model that cannot be read
-    another `NotaryError`.
+    another `NotaryError`; a nonce that is empty or no hexadecimal is `ValueError`.
     """
     case = Case(
         source=bytes(record) if isinstance(record, (bytearray, memoryview)) else record,
@@ -71,7 +72,7 @@ def verify(
         model=model,
         inputs=inputs,
         outputs=outputs,
-        nonce=bytes(nonce).hex() if isinstance(nonce, (bytes, bytearray)) else nonce,
+        nonce=_nonce(nonce) if nonce is not None else None,
     )
     if isinstance(record, Record):
         _ = record.bundle  # waits for a record in the making, and raises what kept it from the log
@@ -123,5 +124,22 @@ def _text(checkpoint: Any) -> str | None:
         return None
     if isinstance(checkpoint, str) and "\n" in checkpoint:
         return checkpoint
-    data = checkpoint if isinstance(checkpoint, bytes) else Path(checkpoint).read_bytes()
+    if isinstance(checkpoint, bytes):
+        data = checkpoint
+    else:
+        with open_regular(checkpoint) as stream:
+            data = stream.read(MAX_NOTE_BYTES + 1)  # the parser refuses what is longer
     return data.decode("utf-8", "replace")
+
+
+def _nonce(given: bytes | str) -> str:
+    """The challenge as the statement writes it: lower-case hexadecimal."""
+    if not isinstance(given, (bytes, bytearray, memoryview, str)):
+        raise TypeError(f"a nonce is bytes or their hexadecimal, not {type(given).__name__}")
+    try:
+        value = bytes.fromhex(given) if isinstance(given, str) else bytes(given)
+    except ValueError as error:
+        raise ValueError(f"the nonce is not hexadecimal: {error}") from None
+    if not value:
+        raise ValueError("an empty nonce challenges nobody; give the one you sent")
+    return value.hex()

@@ -1,0 +1,47 @@
+"""Standing aside: where torch traces or compiles, calls pass; and recording leaves no trace.
+
+Under ``torch.compile``, ``torch.export``, ``jit.trace``, ``make_fx`` and fake tensors there are no
+values to commit to. Elsewhere what the recorder itself asks of torch must not reach a
+``TorchFunctionMode``, a ``TorchDispatchMode`` or a tensor subclass of the caller's.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
+
+_NOTHING: AbstractContextManager[Any] = nullcontext()
+
+
+def is_traced() -> bool:
+    """Whether torch compiles or traces what runs now, rather than running it."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    core = torch._C
+    if core._get_tracing_state() is not None:
+        return True
+    keys = core._TorchDispatchModeKey
+    return (
+        core._get_dispatch_mode(keys.FAKE) is not None
+        or core._get_dispatch_mode(keys.PROXY) is not None
+        or core._get_dispatch_mode(keys.FUNCTIONAL) is not None
+    )
+
+
+def aside() -> AbstractContextManager[Any]:
+    """A block in which the caller's torch function and dispatch modes see nothing."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return _NOTHING
+    if not torch._C._len_torch_dispatch_stack():
+        return torch._C.DisableTorchFunction()
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    stack = ExitStack()
+    stack.enter_context(torch._C.DisableTorchFunction())
+    stack.enter_context(_disable_current_modes())
+    return stack
