@@ -18,10 +18,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-import os
 import struct
 import sys
+from collections import OrderedDict, UserDict
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
 from . import _core
@@ -32,6 +34,7 @@ INPUTS, OUTPUTS, TRACE = 1, 2, 3
 TREES = {"inputs": INPUTS, "outputs": OUTPUTS, "trace": TRACE}
 MAX_ROWS = 4096
 MAX_DEPTH = 64
+MAX_VALUES = 100_000
 
 _value_digest = _core.value_digest
 
@@ -64,14 +67,14 @@ def flatten_arguments(arguments: Mapping[str, Any], *, keep: bool = False) -> li
     """The leaves of bound arguments, in their order; ``keep`` keeps a copy of every value."""
     walk = _Walk(keep)
     for name, value in arguments.items():
-        walk.visit(value, name, 0)
+        walk.begin(value, name)
     return walk.leaves
 
 
 def flatten_output(value: Any, *, keep: bool = False) -> list[Leaf]:
     """The leaves of a returned value, under the path ``output``."""
     walk = _Walk(keep)
-    walk.visit(value, "output", 0)
+    walk.begin(value, "output")
     return walk.leaves
 
 
@@ -122,17 +125,16 @@ def encode_value(value: Any) -> tuple[str, bytes] | None:
         return "bytes", b"y" + bytes(value)
     if isinstance(value, enum.Enum):
         return "str", b"s" + f"{type(value).__qualname__}.{value.name}".encode()
-    if isinstance(value, os.PathLike):
-        path = os.fspath(value)
-        return (
-            ("str", b"s" + path.encode("utf-8", "surrogateescape"))
-            if isinstance(path, str)
-            else ("bytes", b"y" + path)
-        )
+    if isinstance(value, PurePath):
+        return "str", b"s" + str(value).encode("utf-8", "surrogateescape")
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, (torch.dtype, torch.device, torch.layout)):
         return "str", b"s" + str(value).encode()
     return None
+
+
+class _TooMany(Exception):
+    """More values than a call's leaves may come to."""
 
 
 class _Walk:
@@ -148,7 +150,30 @@ class _Walk:
             self.tensor += (numpy.ndarray, numpy.generic)
         self.tensor += (_core.View,)
 
+    def begin(self, value: Any, path: str) -> None:
+        """Visit an argument or result; one leaf, unbound, where more values nest in it than can be
+        gone through (a list may hold itself many times over)."""
+        first, self.left, self.open = len(self.leaves), MAX_VALUES, set()
+        try:
+            self.visit(value, path, 0)
+        except _TooMany:
+            del self.leaves[first:]
+            self.unbound(value, path)
+
     def visit(self, value: Any, path: str, depth: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise _TooMany
+        first = len(self.leaves)
+        try:
+            self.visit_known(value, path, depth)
+        except _TooMany:
+            raise
+        except Exception:  # whatever a foreign object may raise: it is the one that is not bound
+            del self.leaves[first:]
+            self.unbound(value, path)
+
+    def visit_known(self, value: Any, path: str, depth: int) -> None:
         if isinstance(value, self.tensor) and not isinstance(value, (str, bytes)):
             self.visit_tensor(value, path)
             return
@@ -157,10 +182,12 @@ class _Walk:
             kind, encoded = plain
             kept = value if self.keep else None
             self.leaves.append(Leaf(path, kind, _value_digest(encoded), kept=kept))
-        elif depth >= MAX_DEPTH:
+        elif depth >= MAX_DEPTH or id(value) in self.open:
             self.unbound(value, path)
         else:
+            self.open.add(id(value))
             self.visit_container(value, path, depth + 1)
+            self.open.discard(id(value))
 
     def visit_tensor(self, value: Any, path: str) -> None:
         try:
@@ -202,14 +229,27 @@ def children_of(value: Any, path: str) -> list[tuple[str, Any]] | None:
         # A ModelOutput is a dataclass too; its absent fields are left out as its mapping does.
         names = value.keys() if isinstance(value, Mapping) else _field_names(value)
         return [(f"{path}.{name}", getattr(value, name)) for name in names]
-    if isinstance(value, Mapping):
-        children = [(path + key_step(key), item) for key, item in value.items()]
+    items = _items_of(value)
+    if items is not None:
+        children = [(path + key_step(key), item) for key, item in items]
         # Keys that look alike would give two values one path.
         return children if len(dict(children)) == len(children) else None
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return [(f"{path}.{name}", getattr(value, name)) for name in value._fields]
     if isinstance(value, (list, tuple)):
         return [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    return None
+
+
+def _items_of(value: Any) -> list[tuple[Any, Any]] | None:
+    """Items of a dictionary (BatchEncoding and other ``UserDict`` among them), read as the
+    built-in type reads them; None for any other mapping, whose reading may run any code."""
+    if isinstance(value, UserDict):
+        value = value.data
+    if isinstance(value, OrderedDict):
+        return list(OrderedDict.items(value))
+    if isinstance(value, (dict, MappingProxyType)):
+        return list(dict.items(value) if isinstance(value, dict) else value.items())
     return None
 
 

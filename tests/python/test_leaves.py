@@ -156,3 +156,60 @@ def test_mappings_whose_keys_look_alike_are_unbound():
 
     (leaf,) = flatten_output({Key(): 1, Key(): 2})
     assert leaf.kind == "unbound" and leaf.cls == "builtins.dict"
+
+
+def test_values_that_hold_themselves_many_times_over_end_as_unbound():
+    shared = []
+    for _ in range(40):
+        shared = [shared, shared]
+    loop = {}
+    loop["a"] = [loop, loop]
+    leaves = flatten_arguments({"x": shared, "y": 1, "z": loop})
+    assert [(leaf.path, leaf.kind) for leaf in leaves] == [
+        ("x", "unbound"),
+        ("y", "int"),
+        ('z["a"][0]', "unbound"),
+        ('z["a"][1]', "unbound"),
+    ]
+
+
+def test_one_odd_value_costs_its_own_leaf_only():
+    class Evil:
+        @property
+        def __class__(self):
+            raise RuntimeError("no class")
+
+    @dataclasses.dataclass
+    class Unset:
+        a: int = 1
+        b: int = dataclasses.field(init=False)
+
+    class BadKey:
+        def __repr__(self):
+            raise RuntimeError("no repr")
+
+    Lying = collections.namedtuple("Lying", "x")
+    Lying._fields = ("x", "missing")
+    view = memoryview(b"abc")
+    view.release()
+    odd = {"e": Evil(), "u": Unset(), "k": {BadKey(): 1}, "l": Lying(1), "v": view, "fine": 5}
+    kinds = {leaf.path: leaf.kind for leaf in flatten_arguments(odd)}
+    assert kinds == {name: "unbound" for name in "euklv"} | {"fine": "int"}
+
+
+def test_foreign_mappings_are_neither_read_nor_changed():
+    grows = collections.defaultdict(list)
+    chain = collections.ChainMap(grows, {"a": 1})
+    (leaf,) = flatten_arguments({"x": chain})
+    assert leaf.kind == "unbound" and not grows
+    (leaf,) = flatten_arguments({"x": collections.UserDict(a=1)})
+    assert leaf.path == 'x["a"]'
+
+
+def test_only_paths_are_read_as_paths():
+    class Cloud:
+        def __fspath__(self):
+            raise AssertionError("would download")
+
+    (leaf,) = flatten_arguments({"x": Cloud()})
+    assert leaf.kind == "unbound"

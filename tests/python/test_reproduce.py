@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import torchnotary
 from reproduce_helpers import X, broken, nudge, recorded
@@ -198,6 +199,22 @@ def test_a_model_the_call_does_not_name_can_be_given(notary, net):
     with torch.no_grad():
         changed[0].bias += 1
     assert torchnotary.reproduce(record, unnamed, (X,), model=changed).outcome == "diverged"
+
+
+def test_a_weights_file_given_for_the_model_is_compared_as_in_verify(notary, net, tmp_path):
+    decorated, _, record = recorded(notary, net)
+    path = tmp_path / "model.safetensors"
+
+    def outcome(**more):
+        save_file({**net.state_dict(), **more}, path)
+        return torchnotary.reproduce(record, decorated, (X,), model=path)
+
+    assert outcome(position_ids=torch.arange(5)).outcome == "bitwise"
+    found = outcome(head=torch.ones(2))
+    assert found.outcome == "diverged"
+    assert "the weights cannot be compared" in str(found.first_divergence)
+    found = outcome(**{"0.bias": torch.ones(16)})
+    assert "0: bias differs" in str(found.first_divergence)
 
 
 def test_the_models_of_a_decorated_function_are_the_ones_it_was_recorded_with(notary):

@@ -15,13 +15,13 @@ from typing import Any
 
 MAX_FUNCTIONS = 64
 MAX_LIST = 64
-_OPAQUE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, str, int, float)
 
 
 def is_module(value: Any) -> bool:
-    """Whether a value is a ``torch.nn.Module`` (False while torch is not imported)."""
+    """Whether a value is a ``torch.nn.Module`` (False while torch is not imported). Asked of the
+    type alone: an object's own ``__class__`` may run code."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)
+    return torch is not None and issubclass(type(value), torch.nn.Module)
 
 
 def has_state(module: Any) -> bool:
@@ -34,12 +34,19 @@ class NamedModels:
 
     def __init__(self, function: Callable) -> None:
         self._function = function
+        self._places: list[_Place] = []
         self._chosen: tuple[list[tuple[str, weakref.ref]], dict[str, weakref.ref]] | None = None
 
     def find(self, owner: Any = None, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Name to module, outermost only: ``owner`` (a method's ``self``) first, then arguments,
         then closure and globals; a module that lies inside another one found is left out."""
-        candidates = list(_candidates(self._function, owner, arguments or {}))
+        candidates: list[tuple[str, Any]] = []
+        if owner is not None:
+            candidates += _modules_of("self" if is_module(owner) else "", owner, True)
+        for name, value in (arguments or {}).items():
+            candidates += _modules_of(name, value, False)
+        for name, value in self._named_values():
+            candidates += _modules_of(name, value, True)
         if self._chosen is not None:
             known, chosen = self._chosen
             if len(known) == len(candidates) and all(
@@ -54,25 +61,71 @@ class NamedModels:
         )
         return found
 
+    def _named_values(self) -> list[tuple[str, Any]]:
+        """What the names in question hold now; they are gathered anew where a function among
+        them, or the kind of a value, is another one than when they were."""
+        for _ in range(2):
+            values = []
+            for place in self._places:
+                value = place.value()
+                if type(value) is not place.kind or (
+                    place.function is not None and plain_function(value) is not place.function
+                ):
+                    break
+                if place.kind not in _PLAIN:
+                    values.append((place.name, value))
+            else:
+                if self._places:
+                    return values
+            self._places = _places_named_by(self._function)
+        return values
 
-def _candidates(function: Callable, owner: Any, arguments: Mapping[str, Any]):
-    """Names and modules in the order they are looked for; the same module may come twice."""
-    if owner is not None:
-        yield from _modules_of("self" if is_module(owner) else "", owner, True)
-    for name, value in arguments.items():
-        yield from _modules_of(name, value, False)
-    for name, value in _named_values(function):
-        yield from _modules_of(name, value, True)
+
+class _Place:
+    """A name a function reaches, where its value is found, and what kind of value that was."""
+
+    __slots__ = ("_namespace", "function", "kind", "name")
+
+    def __init__(self, namespace: dict[str, Any] | types.CellType, name: str) -> None:
+        self._namespace = namespace
+        self.name = name
+        value = self.value()
+        self.kind = type(value)
+        self.function = plain_function(value)
+
+    def value(self) -> Any:
+        if type(self._namespace) is dict:
+            return self._namespace.get(self.name, _ABSENT)
+        try:
+            return self._namespace.cell_contents
+        except ValueError:
+            return _ABSENT
 
 
-def _modules_of(name: str, value: Any, deep: bool):
+def _modules_of(name: str, value: Any, deep: bool) -> list[tuple[str, Any]]:
+    """Modules a value is, holds in a list or tuple, is bound to, or (``deep``) has as attributes:
+    a pipeline's ``model``, a service's encoder."""
     if is_module(value):
-        yield name, value
-    elif isinstance(value, (list, tuple)):
-        if len(value) <= MAX_LIST:
-            yield from ((f"{name}_{i}", item) for i, item in enumerate(value) if is_module(item))
-    elif deep and not isinstance(value, _OPAQUE):
-        yield from _modules_within(value)
+        return [(name, value)]
+    kind = type(value)
+    if kind in (list, tuple):
+        if len(value) > MAX_LIST:
+            return []
+        return [(f"{name}_{i}", item) for i, item in enumerate(value) if is_module(item)]
+    if kind is types.MethodType:
+        return [(name, value.__self__)] if is_module(value.__self__) else []
+    if not deep or kind in _PLAIN or issubclass(kind, type):
+        return []
+    return [(key, item) for key, item in own_attributes(value).items() if is_module(item)]
+
+
+def own_attributes(value: Any) -> dict[str, Any]:
+    """An object's own attributes, read without running any code of its class."""
+    try:
+        attributes = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return dict(attributes) if type(attributes) is dict else {}
 
 
 def _choose(candidates: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -83,14 +136,6 @@ def _choose(candidates: list[tuple[str, Any]]) -> dict[str, Any]:
             found[_free_name(found, name)] = module
         seen.add(id(module))
     return _outermost(found)
-
-
-def _modules_within(value: Any) -> list[tuple[str, Any]]:
-    """Modules among an object's own attributes: a pipeline's ``model``, a service's encoder."""
-    attributes = getattr(value, "__dict__", None)
-    if not isinstance(attributes, dict):
-        return []
-    return [(key, item) for key, item in list(attributes.items()) if is_module(item)]
 
 
 def _free_name(found: dict[str, Any], name: str) -> str:
@@ -109,9 +154,9 @@ def _outermost(found: dict[str, Any]) -> dict[str, Any]:
     return {name: module for name, module in found.items() if id(module) not in inner}
 
 
-def _named_values(function: Callable):
-    """Names and values a function can reach: closure cells, globals it names, and those of the
-    Python functions it names in turn."""
+def _places_named_by(function: Callable) -> list[_Place]:
+    """Closure cells and globals a function names, and those of the Python functions it names."""
+    places: list[_Place] = []
     pending: list[Any] = [function]
     visited: set[int] = set()
     while pending and len(visited) < MAX_FUNCTIONS:
@@ -119,42 +164,49 @@ def _named_values(function: Callable):
         if current is None or id(current) in visited:
             continue
         visited.add(id(current))
-        for name, value in _cells(current):
-            yield name, value
-            if _is_followed(value):
-                pending.append(value)
-        names = _global_names(current.__code__)
-        for name in names:
-            value = current.__globals__.get(name, _ABSENT)
-            if value is _ABSENT:
-                continue
-            yield name, value
-            bound = getattr(value, "__self__", None)
-            if is_module(bound):
-                yield name, bound
-            if _is_followed(value):
-                pending.append(value)
+        found = [
+            _Place(cell, name)
+            for name, cell in zip(
+                current.__code__.co_freevars, current.__closure__ or (), strict=True
+            )
+        ]
+        found += [_Place(current.__globals__, name) for name in _global_names(current.__code__)]
+        pending += [place.function for place in found if _is_followed(place.function)]
+        places += found
+    return places
 
 
 _ABSENT = object()
+_PLAIN = frozenset(
+    (
+        *(type(_ABSENT), type(None), type, types.ModuleType, types.FunctionType),
+        *(types.BuiltinFunctionType, str, bytes, bool, int, float, complex, dict, set, frozenset),
+    )
+)
 
 
 def plain_function(value: Any) -> types.FunctionType | None:
-    """The Python function below decorators, partials and bound methods, or None."""
+    """The Python function below decorators, partials and bound methods, or None; found without
+    running any code of the value's."""
     for _ in range(32):
-        if isinstance(value, functools.partial):
+        kind = type(value)
+        if kind is functools.partial:
             value = value.func
-        elif isinstance(value, types.MethodType):
+        elif kind is types.MethodType:
             value = value.__func__
-        elif hasattr(value, "__wrapped__"):
-            value = value.__wrapped__
+        elif kind is types.FunctionType:
+            inner = value.__dict__.get("__wrapped__")
+            if inner is None:
+                return value
+            value = inner
         else:
-            break
-    return value if isinstance(value, types.FunctionType) else None
+            value = own_attributes(value).get("__wrapped__")
+            if value is None:
+                return None
+    return None
 
 
-def _is_followed(value: Any) -> bool:
-    function = plain_function(value)
+def _is_followed(function: types.FunctionType | None) -> bool:
     if function is None:
         return False
     home = (function.__module__ or "").partition(".")[0]
@@ -164,14 +216,6 @@ def _is_followed(value: Any) -> bool:
 _LIBRARIES = frozenset(
     ("torch", "numpy", "transformers", "torchnotary", "sentence_transformers", "builtins")
 ) | frozenset(getattr(sys, "stdlib_module_names", ()))
-
-
-def _cells(function: types.FunctionType):
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:
-            continue
 
 
 @functools.lru_cache(maxsize=1024)

