@@ -296,3 +296,11 @@ def test_what_cannot_be_called_is_refused(notary, net):
     _, _, record = recorded(notary, net)
     with pytest.raises(torchnotary.NotaryError, match="cannot be called"):
         torchnotary.reproduce(record, "score", (X,))
+
+
+def test_the_model_that_ran_is_compared_even_where_another_one_is_given(notary):
+    recorded, other = torch.nn.Linear(4, 2).eval(), torch.nn.Linear(4, 2).eval()
+    x = torch.ones(1, 4)
+    notary.record(lambda x: recorded(x), model=recorded)(x)
+    found = torchnotary.reproduce(notary.last, lambda x: other(x), (x,), model=recorded)
+    assert found.outcome == "diverged" and "weight" in str(found.first_divergence)

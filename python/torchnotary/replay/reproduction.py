@@ -188,14 +188,20 @@ def _compare_model(
     """What to say of the model, and the first part of it that is not as recorded."""
     if record.predicate["model"] is None:
         return "none recorded", None
-    if given is None:
-        if not models:
-            return "not found, so not compared (give model=)", None
-        given = dict(models) if len(models) > 1 else next(iter(models.values()))
-    elif not models:
-        models = given if isinstance(given, Mapping) else {"": given}
-    culprit = in_model(record, manifest_of(given), models)
-    return ("another model", culprit) if culprit else ("weights and structure as recorded", None)
+    ran = dict(models) if len(models) > 1 else next(iter(models.values()), None)
+    if given is None and ran is None:
+        return "not found, so not compared (give model=)", None
+    complete = False
+    for subject in (given, ran):
+        if subject is None:
+            continue
+        manifest = manifest_of(subject)
+        named = models or (subject if isinstance(subject, Mapping) else {"": subject})
+        culprit = in_model(record, manifest, named)
+        if culprit is not None:
+            return "another model", culprit
+        complete |= bool(manifest.structure_lines) and not manifest.saved
+    return ("weights and structure" if complete else "weights") + " as recorded", None
 
 
 def _execution_here(record: Record, models: Any) -> dict[str, Any]:
