@@ -8,6 +8,10 @@ A *leaf* is a tensor or a plain value together with the path that leads to it:
     [0]                  a position in a list or tuple
     ["input_ids"]        a key of a mapping, as a JSON string; other keys as ``[{repr}]``
 
+Values come from anybody: they are read by their real type (``type(value)``) and through the methods
+of the built-in types, so that no code of theirs runs where that can be had, and one that cannot be
+read is a leaf of kind ``unbound``, never a record lost.
+
 Tensors of rank >= 2 carry one digest a row (axis 0, see ``_core.View.row_digests``), everything
 else one digest. The digests here are unsalted: they stay with whoever made the record.
 docs/formats.md has the grammar.
@@ -17,6 +21,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import gc
+import inspect
 import json
 import struct
 import sys
@@ -28,7 +35,6 @@ from typing import Any
 
 from . import _core
 from .commitment import view
-from .errors import UnsupportedTensor
 
 INPUTS, OUTPUTS, TRACE = 1, 2, 3
 TREES = {"inputs": INPUTS, "outputs": OUTPUTS, "trace": TRACE}
@@ -55,6 +61,12 @@ class Leaf:
         self.cls = cls
         self.kept = kept
 
+    def at(self, path: str) -> Leaf:
+        """The same value under another path."""
+        return Leaf(
+            path, self.kind, self.digests, self.dtype, self.shape, self.run, self.cls, self.kept
+        )
+
     @property
     def rows(self) -> int:
         return len(self.digests) // 32
@@ -64,18 +76,20 @@ class Leaf:
 
 
 def flatten_arguments(arguments: Mapping[str, Any], *, keep: bool = False) -> list[Leaf]:
-    """The leaves of bound arguments, in their order; ``keep`` keeps a copy of every value."""
-    walk = _Walk(keep)
+    """The leaves of bound arguments, in their order; ``keep`` keeps a copy of every value.
+
+    A value that contains itself is ``unbound`` where it does; an argument of more than
+    ``MAX_VALUES`` values, containers included, is one ``unbound`` leaf.
+    """
+    reader = _Reader(keep)
     for name, value in arguments.items():
-        walk.begin(value, name)
-    return walk.leaves
+        reader.read(name, value)
+    return reader.leaves
 
 
 def flatten_output(value: Any, *, keep: bool = False) -> list[Leaf]:
-    """The leaves of a returned value, under the path ``output``."""
-    walk = _Walk(keep)
-    walk.begin(value, "output")
-    return walk.leaves
+    """The leaves of a returned value, under the path ``output``; as `flatten_arguments`."""
+    return flatten_arguments({"output": value}, keep=keep)
 
 
 def line_of(leaf: Leaf, secret: bytes, tree: int, number: int) -> dict:
@@ -109,112 +123,167 @@ def row_run(shape: tuple[int, ...]) -> int:
     return -(-shape[0] // MAX_ROWS)
 
 
+_PLAIN = (
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    bytes,
+    bytearray,
+    memoryview,
+    enum.Enum,
+    PurePath,
+)
+
+
 def encode_value(value: Any) -> tuple[str, bytes] | None:
     """Kind and typed encoding of a plain value, or None where the value is not plain."""
+    cls = type(value)
     if value is None:
         return "none", b"n"
-    if isinstance(value, bool):
+    if cls is bool:
         return "bool", b"b\x01" if value else b"b\x00"
-    if isinstance(value, int):
-        return "int", b"i%d" % value if value.bit_length() < 4096 else b"x" + hex(value).encode()
-    if isinstance(value, float):
+    if issubclass(cls, int):
+        short = int.bit_length(value) < 4096
+        return "int", b"i%d" % value if short else b"x" + hex(value).encode()
+    if issubclass(cls, float):
         return "float", b"f" + struct.pack("<d", value)
-    if isinstance(value, str):
-        return "str", b"s" + value.encode("utf-8", "surrogatepass")
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return "bytes", b"y" + bytes(value)
-    if isinstance(value, enum.Enum):
-        return "str", b"s" + f"{type(value).__qualname__}.{value.name}".encode()
-    if isinstance(value, PurePath):
-        return "str", b"s" + str(value).encode("utf-8", "surrogateescape")
+    if issubclass(cls, str):
+        return "str", b"s" + str.encode(value, "utf-8", "surrogatepass")
+    if issubclass(cls, (bytes, bytearray, memoryview)):
+        return "bytes", b"y" + memoryview(value).tobytes()
+    if issubclass(cls, enum.Enum):
+        return "str", b"s" + f"{_qualname(cls)}.{value._name_}".encode()
+    if issubclass(cls, PurePath):
+        return "str", b"s" + PurePath.__str__(value).encode("utf-8", "surrogateescape")
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, (torch.dtype, torch.device, torch.layout)):
+    if torch is not None and issubclass(cls, (torch.dtype, torch.device, torch.layout)):
         return "str", b"s" + str(value).encode()
     return None
 
 
-class _TooMany(Exception):
-    """More values than a call's leaves may come to."""
+@functools.lru_cache(maxsize=8)
+def _tensor_types(torch: Any, numpy: Any) -> tuple[type, ...]:
+    types: tuple[type, ...] = (torch.Tensor,) if torch is not None else ()
+    if numpy is not None:
+        types += (numpy.ndarray, numpy.generic)
+    return (*types, _core.View)
 
 
-class _Walk:
-    """Visits a nested value depth first and collects its leaves."""
+@functools.lru_cache(maxsize=8)
+def _leaf_types(torch: Any, numpy: Any) -> tuple[type, ...]:
+    """Types whose values are leaves: tensors of the libraries that are loaded, and plain values."""
+    constants = (torch.dtype, torch.device, torch.layout) if torch is not None else ()
+    return (*_tensor_types(torch, numpy), *_PLAIN, *constants)
+
+
+class _Reader:
+    """Turns values into leaves; a tensor that comes twice is hashed once."""
 
     def __init__(self, keep: bool) -> None:
         self.leaves: list[Leaf] = []
         self.keep = keep
-        torch = sys.modules.get("torch")
-        numpy = sys.modules.get("numpy")
-        self.tensor = (torch.Tensor,) if torch is not None else ()
-        if numpy is not None:
-            self.tensor += (numpy.ndarray, numpy.generic)
-        self.tensor += (_core.View,)
+        libraries = sys.modules.get("torch"), sys.modules.get("numpy")
+        self.tensors = _tensor_types(*libraries)
+        self.simple = _leaf_types(*libraries)
+        self.hashed: dict[int, tuple[Leaf, Any]] = {}  # with the value: ids of dead ones return
 
-    def begin(self, value: Any, path: str) -> None:
-        """Visit an argument or result; one leaf, unbound, where more values nest in it than can be
-        gone through (a list may hold itself many times over)."""
-        first, self.left, self.open = len(self.leaves), MAX_VALUES, set()
+    def read(self, name: str, value: Any) -> None:
+        if issubclass(type(value), self.simple):
+            self.leaves.append(self.leaf(name, value))
+            return
+        # Cut first, hashed then: a value too large, or nested without end, costs no hashing.
+        walk = _Walk(self.simple)
         try:
-            self.visit(value, path, 0)
-        except _TooMany:
-            del self.leaves[first:]
-            self.unbound(value, path)
+            walk.visit(value, name, 0)
+        except _TooManyValues:
+            walk.parts = [(name, value, False)]
+        for path, part, bound in walk.parts:
+            self.leaves.append(self.leaf(path, part) if bound else _unbound(path, part))
+
+    def leaf(self, path: str, value: Any) -> Leaf:
+        """The leaf of a tensor, a plain value or an empty container; ``unbound`` where there is no
+        rule for it or where reading it fails."""
+        cls = type(value)
+        try:
+            if issubclass(cls, self.tensors) and not issubclass(cls, (str, bytes)):
+                known = self.hashed.get(id(value))
+                if known is not None:
+                    return known[0].at(path)
+                leaf = _tensor_leaf(path, value, self.keep)
+                self.hashed[id(value)] = leaf, value
+                return leaf
+            plain = encode_value(value)
+            if plain is None:
+                kind = _empty_kind(cls)
+                return Leaf(path, "empty", _value_digest(b"e" + kind.encode()), kept=kind)
+            kind, encoded = plain
+            kept = (encoded[1:] if kind == "bytes" else value) if self.keep else None
+            return Leaf(path, kind, _value_digest(encoded), kept=kept)
+        except Exception:  # whatever a foreign object may raise: it is the one that is not bound
+            return _unbound(path, value)
+
+
+class _TooManyValues(Exception):
+    """More values nest in an argument or a result than are gone through."""
+
+
+class _Walk:
+    """Cuts a nested value, depth first, into the values that become leaves: path, value, and
+    whether a record can bind it."""
+
+    def __init__(self, simple: tuple[type, ...]) -> None:
+        self.parts: list[tuple[str, Any, bool]] = []
+        self._simple = simple
+        self._above: set[int] = set()
+        self._left = MAX_VALUES - 1
 
     def visit(self, value: Any, path: str, depth: int) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise _TooMany
-        first = len(self.leaves)
-        try:
-            self.visit_known(value, path, depth)
-        except _TooMany:
-            raise
-        except Exception:  # whatever a foreign object may raise: it is the one that is not bound
-            del self.leaves[first:]
-            self.unbound(value, path)
-
-    def visit_known(self, value: Any, path: str, depth: int) -> None:
-        if isinstance(value, self.tensor) and not isinstance(value, (str, bytes)):
-            self.visit_tensor(value, path)
+        if issubclass(type(value), self._simple):
+            self.parts.append((path, value, True))
             return
-        plain = encode_value(value)
-        if plain is not None:
-            kind, encoded = plain
-            kept = value if self.keep else None
-            self.leaves.append(Leaf(path, kind, _value_digest(encoded), kept=kept))
-        elif depth >= MAX_DEPTH or id(value) in self.open:
-            self.unbound(value, path)
-        else:
-            self.open.add(id(value))
-            self.visit_container(value, path, depth + 1)
-            self.open.discard(id(value))
-
-    def visit_tensor(self, value: Any, path: str) -> None:
-        try:
-            borrowed = view(value)
-        except UnsupportedTensor:
-            self.unbound(value, path)
+        children = self._children(value, path) if depth < MAX_DEPTH else None
+        if not children:
+            self.parts.append((path, value, children is not None))
             return
-        shape = borrowed.shape
-        run = row_run(shape)
-        digests = borrowed.row_digests() if run else borrowed.commit()[1]
-        kept = borrowed.tobytes() if self.keep else None
-        self.leaves.append(Leaf(path, "tensor", digests, borrowed.dtype, shape, run, kept=kept))
+        self._left -= len(children)
+        if self._left < 0:
+            raise _TooManyValues
+        self._above.add(id(value))
+        for child_path, child in children:
+            self.visit(child, child_path, depth + 1)
+        self._above.discard(id(value))
 
-    def visit_container(self, value: Any, path: str, depth: int) -> None:
-        children = children_of(value, path)
-        if children is None:
-            self.unbound(value, path)
-        elif not children:
-            kind = "dict" if isinstance(value, Mapping) else type(value).__name__
-            digest = _value_digest(b"e" + kind.encode())
-            self.leaves.append(Leaf(path, "empty", digest, kept=kind))
-        else:
-            for child_path, child in children:
-                self.visit(child, child_path, depth)
+    def _children(self, value: Any, path: str) -> list[tuple[str, Any]] | None:
+        if id(value) in self._above:
+            return None
+        for base in (list, tuple, dict):
+            if issubclass(type(value), base) and base.__len__(value) > self._left:
+                raise _TooManyValues
+        try:
+            return children_of(value, path)
+        except Exception:  # a class that is not what it says it is
+            return None
 
-    def unbound(self, value: Any, path: str) -> None:
-        self.leaves.append(unbound_leaf(path, class_name(value)))
+
+def _tensor_leaf(path: str, value: Any, keep: bool) -> Leaf:
+    borrowed = view(value)
+    shape = borrowed.shape
+    run = row_run(shape)
+    digests = borrowed.row_digests() if run else borrowed.commit()[1]
+    kept = borrowed.tobytes() if keep else None
+    return Leaf(path, "tensor", digests, borrowed.dtype, shape, run, kept=kept)
+
+
+def _empty_kind(cls: type) -> str:
+    if issubclass(cls, (dict, MappingProxyType)) or UserDict in _mro(cls):
+        return "dict"
+    return _name(cls)
+
+
+def _unbound(path: str, value: Any) -> Leaf:
+    return unbound_leaf(path, class_name(value))
 
 
 def unbound_leaf(path: str, cls: str) -> Leaf:
@@ -224,50 +293,101 @@ def unbound_leaf(path: str, cls: str) -> Leaf:
 
 
 def children_of(value: Any, path: str) -> list[tuple[str, Any]] | None:
-    """Paths and values directly below a container; None where the value is not one we know."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # A ModelOutput is a dataclass too; its absent fields are left out as its mapping does.
-        names = value.keys() if isinstance(value, Mapping) else _field_names(value)
-        return [(f"{path}.{name}", getattr(value, name)) for name in names]
-    items = _items_of(value)
+    """Paths and values directly below a container; None where the value is not one we know, or
+    contradicts what its class says of it. May raise where it does."""
+    cls = type(value)
+    if cls is list or cls is tuple:
+        return [(f"{path}[{index}]", item) for index, item in enumerate(tuple(value))]
+    if cls is dict:
+        return _items_below(path, list(value.items()))
+    if inspect.getattr_static(cls, "__dataclass_fields__", None) is not None:
+        return _fields_below(path, value)
+    items = _mapping_items(value)
     if items is not None:
-        children = [(path + key_step(key), item) for key, item in items]
-        # Keys that look alike would give two values one path.
-        return children if len(dict(children)) == len(children) else None
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return [(f"{path}.{name}", getattr(value, name)) for name in value._fields]
-    if isinstance(value, (list, tuple)):
-        return [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+        return _items_below(path, items)
+    if issubclass(cls, list):
+        return [(f"{path}[{index}]", item) for index, item in enumerate(list.copy(value))]
+    if issubclass(cls, tuple):
+        return _tuple_below(path, cls, list(tuple.__iter__(value)))
     return None
 
 
-def _items_of(value: Any) -> list[tuple[Any, Any]] | None:
-    """Items of a dictionary (BatchEncoding and other ``UserDict`` among them), read as the
-    built-in type reads them; None for any other mapping, whose reading may run any code."""
-    if isinstance(value, UserDict):
-        value = value.data
-    if isinstance(value, OrderedDict):
+def _mapping_items(value: Any) -> list[tuple[Any, Any]] | None:
+    """Items of a dict, of what a mapping proxy stands for, and of a UserDict's data, past methods
+    that subclasses override. Other mappings may do anything when they are read: None."""
+    cls = type(value)
+    if cls is MappingProxyType:
+        (value,) = gc.get_referents(value)  # its own methods would be those of what it wraps
+    elif UserDict in _mro(cls):
+        value = object.__getattribute__(value, "__dict__")["data"]
+    cls = type(value)
+    if issubclass(cls, OrderedDict):
         return list(OrderedDict.items(value))
-    if isinstance(value, (dict, MappingProxyType)):
-        return list(dict.items(value) if isinstance(value, dict) else value.items())
-    return None
+    return list(dict.items(value)) if issubclass(cls, dict) else None
+
+
+def _items_below(path: str, items: list[tuple[Any, Any]]) -> list[tuple[str, Any]] | None:
+    children = [(path + key_step(key), item) for key, item in items]
+    # Keys that look alike would give two values one path.
+    return children if len(dict(children)) == len(children) else None
+
+
+def _fields_below(path: str, value: Any) -> list[tuple[str, Any]] | None:
+    """Fields of a dataclass. A ModelOutput is one and a dict too, whose absent fields are left out
+    as it does; any other that is a container besides says two things at once."""
+    cls = type(value)
+    names = [field.name for field in dataclasses.fields(cls)]
+    if issubclass(cls, (list, tuple, MappingProxyType)) or UserDict in _mro(cls):
+        return None
+    items = _mapping_items(value)
+    if items is not None:
+        present = [key for key, _ in items]
+        absent = set(names).difference(present)
+        if not set(names).issuperset(present) or any(_field(value, x) is not None for x in absent):
+            return None
+        names = present
+    return [(f"{path}.{name}", _field(value, name)) for name in names]
+
+
+def _field(value: Any, name: str) -> Any:
+    return object.__getattribute__(value, name)
+
+
+def _tuple_below(path: str, cls: type, items: list[Any]) -> list[tuple[str, Any]] | None:
+    names = inspect.getattr_static(cls, "_fields", None)
+    if names is None:
+        return [(f"{path}[{index}]", item) for index, item in enumerate(items)]
+    distinct = type(names) is tuple and len(set(names)) == len(items) == len(names)
+    if not distinct or not all(type(name) is str and name.isidentifier() for name in names):
+        return None
+    return [(f"{path}.{name}", item) for name, item in zip(names, items, strict=True)]
 
 
 def key_step(key: Any) -> str:
-    """The step of a path that a mapping's key makes."""
-    if isinstance(key, str):
+    """The step of a path that a mapping's key makes. Raises ValueError where its repr cannot stand
+    in one."""
+    if issubclass(type(key), str):
         return f"[{json.dumps(key)}]"
-    return "[{" + repr(key) + "}]"
+    text = repr(key)
+    if "}]" in text:
+        raise ValueError("the repr of a key ends its own step")
+    text.encode()
+    return "[{" + text + "}]"
+
+
+# A class may have a metaclass that answers for these; its own memory does not lie.
+_mro = type.__dict__["__mro__"].__get__
+_name = type.__dict__["__name__"].__get__
+_module = type.__dict__["__module__"].__get__
+_qualname = type.__dict__["__qualname__"].__get__
 
 
 def class_name(value: Any) -> str:
     """Qualified class name of a value."""
     cls = type(value)
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _field_names(value: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(value)]
+    module = _module(cls)
+    text = f"{module if type(module) is str else '?'}.{_qualname(cls)}"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def flatten_given(tree: str, value: Any, lines: list[dict], *, keep: bool = False) -> list[Leaf]:
