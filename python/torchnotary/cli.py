@@ -6,6 +6,7 @@ Exit codes: 0 valid, 1 invalid, 2 usage or a file that cannot be opened, 3 incon
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -64,9 +65,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         note(with_next("stopped", ["run the same command again"]))
         return 130
     except BrokenPipeError:
-        # The reader has gone away (as `head` does); Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _let_go_of_the_reader()
+        return 128 + signal.SIGPIPE  # what was found is not known to have been seen
     except Exception as error:
         return report(error, "--json" in given)
 
@@ -76,7 +76,17 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show an arrow shows its code; printing must not fail.
         stream.reconfigure(errors="backslashreplace")
-    sys.exit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go_of_the_reader()
+    sys.exit(code)
+
+
+def _let_go_of_the_reader() -> None:
+    """The reader has gone away (as `head` does); Python must not complain at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _describe() -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 
 import numpy
 import pytest
@@ -543,9 +541,13 @@ def test_what_strangers_wrote_cannot_reach_the_terminal_as_commands(run, notary,
         assert "\x1b" not in out + err and "\x07" not in out + err and "\r" not in out + err
 
 
-def test_a_reader_that_goes_away_is_no_error(record):
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_error(record, buffered):
     command = f"{sys.executable} -m torchnotary verify run.tnr | true"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=60, env=environment
+    )
     assert done.stderr == ""
 
 
@@ -561,17 +563,3 @@ def test_help_lists_the_commands_of_this_version_and_no_others(run):
 def test_every_command_explains_itself(run, command):
     code, out, err = run(command, "--help")
     assert code == 0 and f"Usage: torchnotary {command}" in out and err == ""
-
-
-def test_a_cold_verify_takes_less_than_half_a_second_of_processor_time(record):
-    """The wall time is measured by the benchmarks, on a machine that does nothing else."""
-
-    def processor_seconds():
-        before = os.times()
-        assert spawn("verify", "run.tnr").returncode == 0
-        after = os.times()
-        return sum(after[2:4]) - sum(before[2:4])
-
-    begin = time.monotonic()
-    assert statistics.median(processor_seconds() for _ in range(3)) < 0.5
-    assert time.monotonic() - begin < 30
