@@ -295,6 +295,36 @@ def test_what_has_no_rule_is_refused_by_name(make, names):
     assert names in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "make, nbytes, memory",
+    [
+        (lambda: torch.zeros(1).expand(2**33), 2**35, 4),
+        (lambda: torch.zeros(1).expand(2**40, 2**20), 2**62, 4),
+        (lambda: torch.zeros(2**23 + 1).expand(2, -1), 2 * 4 * (2**23 + 1), 4 * (2**23 + 1)),
+        (lambda: torch.zeros(2**14).unfold(0, 2**13, 1), 4 * 2**13 * (2**13 + 1), 2**16),
+        (lambda: np.broadcast_to(np.zeros(1, ">f4"), (2**33,)), 2**35, 4),
+    ],
+)
+def test_a_large_tensor_that_is_the_same_memory_over_and_over_is_refused(make, nbytes, memory):
+    with pytest.raises(UnsupportedTensor, match=r"\.contiguous\(\)") as caught:
+        commit(make())
+    assert f"{nbytes} bytes that stand on {memory} bytes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.randn(2**23).expand(2, -1),  # 64 MiB to the byte
+        lambda: torch.randn(2**13, 2**12).t(),  # larger, each element its own
+        lambda: torch.randn(1, 2**24 + 1).expand(1, -1),
+        lambda: torch.zeros(1).expand(2**40, 0),
+    ],
+)
+def test_large_tensors_with_memory_of_their_own_and_modest_expanded_ones_commit(make):
+    tensor = make()
+    assert commit(tensor) == commit(tensor.contiguous())
+
+
 def test_fake_tensors_and_tensors_inside_a_transform_are_refused():
     from torch._subclasses.fake_tensor import FakeTensorMode
 

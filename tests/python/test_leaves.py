@@ -5,7 +5,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import itertools
+import time
+import types
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from hypothesis import strategies as st
 from torchnotary import _core, merkle
 from torchnotary.leaves import (
     MAX_ROWS,
+    MAX_VALUES,
     commitment_of,
     encode_value,
     flatten_arguments,
@@ -213,3 +218,133 @@ def test_only_paths_are_read_as_paths():
 
     (leaf,) = flatten_arguments({"x": Cloud()})
     assert leaf.kind == "unbound"
+
+
+class Endless(collections.abc.Mapping):
+    def __getitem__(self, key):
+        return key
+
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        return itertools.count()
+
+
+def test_a_mapping_without_end_is_unbound_behind_a_proxy_too():
+    for value in (Endless(), types.MappingProxyType(Endless())):
+        assert [leaf.kind for leaf in flatten_output(value)] == ["unbound"]
+    grows = collections.defaultdict(list)
+    (leaf,) = flatten_output(types.MappingProxyType(collections.ChainMap(grows, {"a": 1})))
+    assert leaf.kind == "unbound" and not grows
+    (leaf,) = flatten_output(types.MappingProxyType({"a": 1}))
+    assert leaf.path == 'output["a"]'
+
+
+def test_subclasses_of_containers_are_read_as_what_they_hold():
+    class List(list):
+        def __iter__(self):
+            return itertools.count()
+
+    class Tuple(tuple):
+        def __iter__(self):
+            return itertools.count()
+
+    class Dict(dict):
+        def items(self):
+            raise RuntimeError("no items")
+
+        __iter__ = keys = items
+
+    ordered = collections.OrderedDict(b=1, a=2)
+    ordered.move_to_end("b")
+    paths = [leaf.path for leaf in flatten_output([List("x"), Tuple("x"), Dict(a=1), ordered])]
+    assert [path.removeprefix("output") for path in paths] == [
+        "[0][0]",
+        "[1][0]",
+        '[2]["a"]',
+        '[3]["a"]',
+        '[3]["b"]',
+    ]
+
+
+def test_a_lazy_object_among_the_values_is_not_evaluated():
+    asked = []
+
+    class Lazy:
+        @property
+        def __class__(self):
+            asked.append(self)
+            return dict
+
+    (leaf,) = flatten_output(Lazy())
+    assert leaf.kind == "unbound" and not asked
+    assert [leaf.kind for leaf in flatten_output(mock.call)] == ["str", "empty", "empty"]
+
+
+def test_a_tensor_whose_own_functions_raise_costs_its_own_leaf_only():
+    class Odd(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, *args, **kwargs):
+            raise TypeError("no function")
+
+    leaves = flatten_arguments({"x": torch.zeros(2).as_subclass(Odd), "y": 1})
+    assert [leaf.kind for leaf in leaves] == ["unbound", "int"]
+
+
+@pytest.mark.parametrize("text", ["1}][{2", "\ud800"])
+def test_a_key_whose_repr_is_no_step_of_a_path_leaves_its_mapping_unbound(text):
+    class Key:
+        def __repr__(self):
+            return text
+
+    leaves = flatten_output([{Key(): 0}, {1: {2: 3}}])
+    assert [(leaf.path, leaf.kind) for leaf in leaves] == [
+        ("output[0]", "unbound"),
+        ("output[1][{1}][{2}]", "int"),
+    ]
+
+
+@pytest.mark.parametrize("count", [MAX_VALUES - 2, MAX_VALUES - 1])
+def test_an_argument_of_too_many_values_is_one_leaf(count):
+    leaves = flatten_arguments({"x": [[0] * count], "y": [0]})
+    fits = count + 2 <= MAX_VALUES  # the two lists count too
+    assert len(leaves) == (count if fits else 1) + 1
+    assert leaves[0].kind == ("int" if fits else "unbound")
+    assert leaves[-1].path == "y[0]"
+
+
+def test_a_tensor_that_comes_many_times_is_hashed_once():
+    tensor = nested = torch.zeros(1 << 20)
+    for _ in range(12):
+        nested = [nested, nested]
+    start = time.perf_counter()
+    once = flatten_output(tensor)
+    limit = 500 * (time.perf_counter() - start) + 0.5
+    start = time.perf_counter()
+    leaves = flatten_output(nested)
+    assert time.perf_counter() - start < limit
+    assert len({leaf.path for leaf in leaves}) == len(leaves) == 4096
+    assert {leaf.digests for leaf in leaves} == {once[0].digests}
+
+
+def test_what_a_dataclass_makes_anew_at_each_reading_is_never_taken_for_something_else():
+    class Row:
+        def __get__(self, instance, owner=None):
+            return torch.full((2,), float(next(numbers)))
+
+    @dataclasses.dataclass
+    class Box:
+        a: object = None
+
+    numbers = itertools.count()
+    Box.a = Row()
+    boxes = [object.__new__(Box) for _ in range(50)]
+    leaves = flatten_arguments({f"x{i}": box for i, box in enumerate(boxes)})
+    assert len({leaf.digests for leaf in leaves}) == 50
+
+
+def test_an_expanded_tensor_too_large_to_hash_is_unbound_and_a_modest_one_is_not():
+    leaves = flatten_output([torch.zeros(1).expand(2**33), torch.zeros(1).expand(4, 8, 64)])
+    assert [leaf.kind for leaf in leaves] == ["unbound", "tensor"]
+    assert leaves[1].digests == flatten_output(torch.zeros(4, 8, 64))[0].digests
