@@ -35,7 +35,6 @@ from typing import Any
 
 from . import _core
 from .commitment import view
-from .hashing import threads_for
 
 INPUTS, OUTPUTS, TRACE = 1, 2, 3
 TREES = {"inputs": INPUTS, "outputs": OUTPUTS, "trace": TRACE}
@@ -272,8 +271,8 @@ def _tensor_leaf(path: str, value: Any, keep: bool) -> Leaf:
     borrowed = view(value)
     shape = borrowed.shape
     run = row_run(shape)
-    threads = threads_for(borrowed.nbytes)
-    digests = borrowed.row_digests(MAX_ROWS, threads) if run else borrowed.commit(threads)[1]
+    # One thread: torch's own workers still spin when an operator has just ended.
+    digests = borrowed.row_digests() if run else borrowed.commit()[1]
     kept = borrowed.tobytes() if keep else None
     return Leaf(path, "tensor", digests, borrowed.dtype, shape, run, kept=kept)
 
