@@ -1,8 +1,10 @@
 """What recording adds on the caller's path where the model itself costs nothing.
 
-An identity over a (4, 64) float32 tensor is recorded, decorated and attached. *Paced*: short
-batches, the writer idle before each, so that the caller's own work is timed. *Tight loop*: calls
-back to back, the caller sharing the interpreter lock with the writer that stores earlier records.
+An identity over a (4, 64) float32 tensor is recorded, decorated and attached. *Paced*: bursts of
+16 calls, the writer idle when each begins; it wakes at the first call, and takes the interpreter
+lock during the rest only where the caller's path lets go of it. *One call after idling*: the
+writer has just run and the caches hold little of the recorder. *Tight loop*: calls back to back,
+the caller sharing the interpreter lock with the writer that stores earlier records.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def _measure_variant(
             f"{variant}, one call after idling",
             "µs",
             scaled(alone, 1e-3),
-            note="caches are cold after the writer's fsync",
+            note="caches are cold after the writer and its fsync",
         ),
         Row(
             f"{variant}, tight loop",
