@@ -183,11 +183,16 @@ def test_torchrun_with_two_ranks_gives_each_its_log_and_signs_ranks(tmp_path):
     script.write_text(
         textwrap.dedent(
             """
-            import os, torchnotary as tn
+            import os, pathlib, time, torchnotary as tn
             f = tn.record(lambda x: x)
             f(int(os.environ["RANK"]))
             notary = tn.record.notary()
             section = notary.last.predicate["record"]
+            # Neither leaves before both hold a log: one after the other they would share it.
+            here = pathlib.Path(os.environ["TORCHNOTARY_LOG"]).parent
+            (here / f"rank-{section['rank']}").touch()
+            while len(list(here.glob("rank-*"))) < 2:
+                time.sleep(0.05)
             print("rank", section["rank"], "of", section["world_size"], flush=True)
             """
         )
