@@ -106,3 +106,23 @@ def test_a_model_that_is_let_go_dies(bound):
     gc.collect()
     assert reference() is None
     assert models.find() == {}
+
+
+class LocalProxy:
+    """Like werkzeug's: even its ``__dict__`` is looked up in a request, of which there is none."""
+
+    @property
+    def __dict__(self):
+        raise RuntimeError("working outside of a request")
+
+
+local = LocalProxy()
+
+
+def uses_a_local_proxy(x):
+    return local, net(x)
+
+
+def test_a_proxy_whose_dictionary_raises_costs_no_record():
+    assert NamedModels(uses_a_local_proxy).find() == {"net": net}
+    assert NamedModels(lambda x: x).find(owner=local, arguments={"x": local}) == {}

@@ -120,10 +120,11 @@ def _modules_of(name: str, value: Any, deep: bool) -> list[tuple[str, Any]]:
 
 
 def own_attributes(value: Any) -> dict[str, Any]:
-    """An object's own attributes, read without running any code of its class."""
+    """An object's own attributes, read past its class's attribute access; none where the class
+    makes ``__dict__`` a property that raises, as proxies outside of a request do."""
     try:
         attributes = object.__getattribute__(value, "__dict__")
-    except AttributeError:
+    except Exception:
         return {}
     return dict(attributes) if type(attributes) is dict else {}
 
