@@ -34,6 +34,10 @@ void blake3(const Blake3Mode& mode, Bytes input, MutableBytes output, ParallelFo
 
 Digest blake3(const Blake3Mode& mode, Bytes input, ParallelFor parallel) {
   Digest digest;
+  if (!input.empty() && input.size() <= kChunkSize) {
+    blake3_many(mode, input.data(), 0, 1, input.size(), &digest);
+    return digest;
+  }
   blake3(mode, input, digest, parallel);
   return digest;
 }
@@ -74,7 +78,7 @@ void Blake3::update_chunk(Bytes input) {
     if (block_fill_ == kBlockSize) {
       std::array<std::uint32_t, 16> words;
       const std::uint8_t flags = mode_.flags | (blocks_ == 0 ? kChunkStart : 0);
-      blake3_compress(cv_.data(), block_.data(), kBlockSize, counter_, flags, words.data());
+      blake3_kernels().compress(cv_.data(), block_.data(), kBlockSize, counter_, flags, words.data());
       std::copy_n(words.data(), 8, cv_.data());
       block_ = {};
       ++blocks_;

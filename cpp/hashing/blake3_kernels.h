@@ -40,32 +40,43 @@ inline constexpr std::array<std::array<std::uint8_t, 16>, 7> kSchedule = [] {
   return schedule;
 }();
 
-// One compression: the 16 output words, of which the first 8 are the chaining value.
-void blake3_compress(const std::uint32_t cv[8], const std::byte block[kBlockSize],
-                     std::uint8_t block_length, std::uint64_t counter, std::uint8_t flags,
-                     std::uint32_t out[16]);
-
-// `count` messages of `length` bytes each (1 … kChunkSize), the i-th at input + i * stride.
-// Each is compressed block by block from `key`; message i carries the counter
-// `counter + (counting ? i : 0)`; its first block adds `start_flags`, its last `end_flags`.
-// A parent node is a message of one block; a chunk has up to 16.
+// `count` messages of `length` bytes each (1 … kChunkSize), compressed block by block. Message i
+// lies at inputs[i] + offset, or without `inputs` at input + i * stride; it begins with the key
+// keys[i], or without `keys` with `key`; it carries the counter `counter + (counting ? i : 0)`; its
+// first block adds `start_flags`, its last `end_flags`. A parent node is a message of one block; a
+// chunk has up to 16.
 struct Blake3Batch {
-  const std::byte* input;
-  std::size_t stride;
-  std::size_t count;
-  std::size_t length;
-  const std::uint32_t* key;
-  std::uint64_t counter;
-  bool counting;
-  std::uint8_t flags;
-  std::uint8_t start_flags;
-  std::uint8_t end_flags;
-  std::byte* output;  // count * kDigestSize bytes; does not overlap the input
+  const std::byte* input = nullptr;
+  std::size_t stride = 0;
+  const std::byte* const* inputs = nullptr;
+  std::size_t offset = 0;
+  std::size_t count = 0;
+  std::size_t length = 0;
+  const std::uint32_t* key = nullptr;
+  const Digest* keys = nullptr;
+  std::uint64_t counter = 0;
+  bool counting = false;
+  std::uint8_t flags = 0;
+  std::uint8_t start_flags = 0;
+  std::uint8_t end_flags = 0;
+  // Where the memory ends that will be hashed after this batch, adjacent to it; null: none will.
+  const std::byte* ahead = nullptr;
+  // Digest i goes to output + i * output_stride (bytes); does not overlap the input.
+  std::byte* output = nullptr;
+  std::size_t output_stride = kDigestSize;
+
+  const std::byte* message(std::size_t i) const {
+    return inputs != nullptr ? inputs[i] + offset : input + i * stride;
+  }
 };
 
 struct Blake3Kernels {
   std::size_t lanes;  // messages compressed side by side; a power of two, at least 2
   void (*hash_batch)(const Blake3Batch& batch);
+  // One compression: the 16 output words, of which the first 8 are the chaining value.
+  void (*compress)(const std::uint32_t cv[8], const std::byte block[kBlockSize],
+                   std::uint8_t block_length, std::uint64_t counter, std::uint8_t flags,
+                   std::uint32_t out[16]);
 };
 
 inline constexpr std::size_t kMaxLanes = 16;
@@ -73,7 +84,10 @@ inline constexpr std::size_t kMaxLanes = 16;
 // The implementation for a path that this machine supports.
 const Blake3Kernels& blake3_kernels(CpuPath path);
 
-// The plain C++ one, which stands beside every vector path and takes its single messages.
+// The plain C++ one, which stands beside every vector path.
 extern const Blake3Kernels kBlake3Portable;
+
+// The implementation for the path in use.
+inline const Blake3Kernels& blake3_kernels() { return blake3_kernels(cpu_path()); }
 
 }  // namespace torchnotary

@@ -33,39 +33,9 @@ inline void mix_round(std::uint32_t v[16], const std::uint32_t m[16]) {
   mix(v[3], v[4], v[9], v[14], m[s[14]], m[s[15]]);
 }
 
-void hash_one(const Blake3Batch& batch, const std::byte* message, std::uint64_t counter,
-              std::byte* output) {
-  std::uint32_t state[16];
-  std::copy_n(batch.key, 8, state);
-  std::uint8_t flags = batch.flags | batch.start_flags;
-  for (std::size_t at = 0; at < batch.length; at += kBlockSize) {
-    const std::size_t length = std::min(kBlockSize, batch.length - at);
-    std::array<std::byte, kBlockSize> padded;
-    const std::byte* block = message + at;
-    if (length < kBlockSize) {
-      padded.fill(std::byte{0});
-      std::copy_n(block, length, padded.data());
-      block = padded.data();
-    }
-    if (at + length == batch.length) flags |= batch.end_flags;
-    blake3_compress(state, block, static_cast<std::uint8_t>(length), counter, flags, state);
-    flags = batch.flags;
-  }
-  std::memcpy(output, state, kDigestSize);
-}
-
-void hash_batch(const Blake3Batch& batch) {
-  for (std::size_t i = 0; i < batch.count; ++i) {
-    hash_one(batch, batch.input + i * batch.stride, batch.counter + (batch.counting ? i : 0),
-             batch.output + i * kDigestSize);
-  }
-}
-
-}  // namespace
-
-void blake3_compress(const std::uint32_t cv[8], const std::byte block[kBlockSize],
-                     std::uint8_t block_length, std::uint64_t counter, std::uint8_t flags,
-                     std::uint32_t out[16]) {
+void compress(const std::uint32_t cv[8], const std::byte block[kBlockSize],
+              std::uint8_t block_length, std::uint64_t counter, std::uint8_t flags,
+              std::uint32_t out[16]) {
   std::uint32_t m[16];
   std::memcpy(m, block, kBlockSize);
   std::uint32_t key[8];  // `out` may be `cv`
@@ -94,7 +64,39 @@ void blake3_compress(const std::uint32_t cv[8], const std::byte block[kBlockSize
   }
 }
 
+void hash_one(const Blake3Batch& batch, std::size_t index) {
+  const std::byte* message = batch.message(index);
+  const std::uint64_t counter = batch.counter + (batch.counting ? index : 0);
+  std::uint32_t state[16];
+  if (batch.keys != nullptr) {
+    std::memcpy(state, batch.keys[index].data(), kDigestSize);
+  } else {
+    std::copy_n(batch.key, 8, state);
+  }
+  std::uint8_t flags = batch.flags | batch.start_flags;
+  for (std::size_t at = 0; at < batch.length; at += kBlockSize) {
+    const std::size_t length = std::min(kBlockSize, batch.length - at);
+    std::array<std::byte, kBlockSize> padded;
+    const std::byte* block = message + at;
+    if (length < kBlockSize) {
+      padded.fill(std::byte{0});
+      std::copy_n(block, length, padded.data());
+      block = padded.data();
+    }
+    if (at + length == batch.length) flags |= batch.end_flags;
+    compress(state, block, static_cast<std::uint8_t>(length), counter, flags, state);
+    flags = batch.flags;
+  }
+  std::memcpy(batch.output + index * batch.output_stride, state, kDigestSize);
+}
+
+void hash_batch(const Blake3Batch& batch) {
+  for (std::size_t i = 0; i < batch.count; ++i) hash_one(batch, i);
+}
+
+}  // namespace
+
 // Two lanes in name only: the tree code asks for at least two messages at a time.
-const Blake3Kernels kBlake3Portable = {.lanes = 2, .hash_batch = hash_batch};
+const Blake3Kernels kBlake3Portable = {.lanes = 2, .hash_batch = hash_batch, .compress = compress};
 
 }  // namespace torchnotary

@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "hashing/blake3_kernels.h"
-#include "hwy/cache_control.h"
+#include "hashing/blake3_rows-inl.h"
 #include "hwy/highway.h"
 
 // Without vectors there is nothing to transpose: the plain C++ path serves.
@@ -23,197 +23,273 @@ namespace torchnotary {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <int kBits, class D, class V = hn::Vec<D>>
-HWY_INLINE V Rotate([[maybe_unused]] D d, V v) {
-#if HWY_TARGET == HWY_AVX2
-  // AVX2 has no rotate; by whole bytes, one shuffle does what two shifts and an or do.
-  if constexpr (kBits % 8 == 0) {
-    const hn::Repartition<uint8_t, D> d8;
-    constexpr uint8_t k = kBits / 8;
-    constexpr uint8_t kBytes[4] = {k % 4, (k + 1) % 4, (k + 2) % 4, (k + 3) % 4};
-    alignas(16) constexpr uint8_t kOrder[16] = {
-        kBytes[0],      kBytes[1],      kBytes[2],      kBytes[3],     kBytes[0] + 4, kBytes[1] + 4,
-        kBytes[2] + 4,  kBytes[3] + 4,  kBytes[0] + 8,  kBytes[1] + 8, kBytes[2] + 8, kBytes[3] + 8,
-        kBytes[0] + 12, kBytes[1] + 12, kBytes[2] + 12, kBytes[3] + 12};
-    return hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(d8, v), hn::LoadDup128(d8, kOrder)));
+// Four quarter-rounds in lockstep, of columns (kTurn = 0) or diagonals (kTurn = 1): each operation
+// on all four before the next, so that none waits for the one before it. m holds x and y of each.
+template <size_t kTurn, class D, class V = hn::Vec<D>>
+HWY_INLINE void MixFour(D d, V* HWY_RESTRICT v, const V* HWY_RESTRICT m, const uint8_t* s) {
+  V a[4], b[4], c[4], e[4];
+  for (size_t i = 0; i < 4; ++i) {
+    a[i] = v[i];
+    b[i] = v[4 + (i + kTurn) % 4];
+    c[i] = v[8 + (i + 2 * kTurn) % 4];
+    e[i] = v[12 + (i + 3 * kTurn) % 4];
   }
-#endif
-  return hn::RotateRight<kBits>(v);
-}
-
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE void Mix(D d, V& a, V& b, V& c, V& e, V x, V y) {
-  a = hn::Add(hn::Add(a, b), x);
-  e = Rotate<16>(d, hn::Xor(e, a));
-  c = hn::Add(c, e);
-  b = Rotate<12>(d, hn::Xor(b, c));
-  a = hn::Add(hn::Add(a, b), y);
-  e = Rotate<8>(d, hn::Xor(e, a));
-  c = hn::Add(c, e);
-  b = Rotate<7>(d, hn::Xor(b, c));
+  for (size_t i = 0; i < 4; ++i) a[i] = hn::Add(hn::Add(a[i], m[s[2 * i]]), b[i]);
+  for (size_t i = 0; i < 4; ++i) e[i] = Rotate<16>(d, hn::Xor(e[i], a[i]));
+  for (size_t i = 0; i < 4; ++i) c[i] = hn::Add(c[i], e[i]);
+  for (size_t i = 0; i < 4; ++i) b[i] = Rotate<12>(d, hn::Xor(b[i], c[i]));
+  for (size_t i = 0; i < 4; ++i) a[i] = hn::Add(hn::Add(a[i], m[s[2 * i + 1]]), b[i]);
+  for (size_t i = 0; i < 4; ++i) e[i] = Rotate<8>(d, hn::Xor(e[i], a[i]));
+  for (size_t i = 0; i < 4; ++i) c[i] = hn::Add(c[i], e[i]);
+  for (size_t i = 0; i < 4; ++i) b[i] = Rotate<7>(d, hn::Xor(b[i], c[i]));
+  for (size_t i = 0; i < 4; ++i) {
+    v[i] = a[i];
+    v[4 + (i + kTurn) % 4] = b[i];
+    v[8 + (i + 2 * kTurn) % 4] = c[i];
+    v[12 + (i + 3 * kTurn) % 4] = e[i];
+  }
 }
 
 template <size_t kRound, class D, class V = hn::Vec<D>>
 HWY_INLINE void MixRound(D d, V* HWY_RESTRICT v, const V* HWY_RESTRICT m) {
-  constexpr const auto& s = kSchedule[kRound];
-  Mix(d, v[0], v[4], v[8], v[12], m[s[0]], m[s[1]]);
-  Mix(d, v[1], v[5], v[9], v[13], m[s[2]], m[s[3]]);
-  Mix(d, v[2], v[6], v[10], v[14], m[s[4]], m[s[5]]);
-  Mix(d, v[3], v[7], v[11], v[15], m[s[6]], m[s[7]]);
-  Mix(d, v[0], v[5], v[10], v[15], m[s[8]], m[s[9]]);
-  Mix(d, v[1], v[6], v[11], v[12], m[s[10]], m[s[11]]);
-  Mix(d, v[2], v[7], v[8], v[13], m[s[12]], m[s[13]]);
-  Mix(d, v[3], v[4], v[9], v[14], m[s[14]], m[s[15]]);
+  MixFour<0>(d, v, m, kSchedule[kRound].data());
+  MixFour<1>(d, v, m, kSchedule[kRound].data() + 8);
 }
 
-// A vector whose 128-bit block b is the 16 bytes at from + b * step.
-template <class D>
-HWY_INLINE hn::Vec<D> LoadBlocks(D d, const uint8_t* HWY_RESTRICT from, size_t step) {
+// Where the messages of the lanes begin: adjacent ones of kLength bytes each, by one address …
+template <size_t kLength>
+struct Adjacent {
+  const uint8_t* first;
+  const uint8_t* operator[](size_t lane) const { return first + lane * kLength; }
+};
+
+// … and others by one address each. Loading these takes 4 % of the time of hashing whole chunks.
+template <size_t kLanes>
+struct Scattered {
+  const uint8_t* at[kLanes];
+  const uint8_t* operator[](size_t lane) const { return at[lane]; }
+};
+
+// A vector whose 128-bit block b is the 16 bytes `at` bytes into the message of lane + 4 * b.
+template <class D, class Rows>
+HWY_INLINE hn::Vec<D> LoadBlocks(D d, const Rows& rows, size_t lane, size_t at) {
   constexpr size_t kBlocks = hn::MaxLanes(D()) / 4;
   if constexpr (kBlocks == 1) {
     const hn::Repartition<uint8_t, D> d8;
-    return hn::BitCast(d, hn::LoadU(d8, from));
+    return hn::BitCast(d, hn::LoadU(d8, rows[lane] + at));
+#if HWY_TARGET == HWY_AVX3
+  } else if constexpr (kBlocks == 4) {
+    // Inserting from memory can use either vector port; combining registers only the one that
+    // the transposition needs.
+    const auto block = [&](size_t b) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[lane + 4 * b] + at));
+    };
+    __m512i v = _mm512_castsi128_si512(block(0));
+    v = _mm512_inserti32x4(v, block(1), 1);
+    v = _mm512_inserti32x4(v, block(2), 2);
+    return hn::Vec<D>{_mm512_inserti32x4(v, block(3), 3)};
+#endif
   } else {
     const hn::Half<D> half;
-    return hn::Combine(d, LoadBlocks(half, from + (kBlocks / 2) * step, step),
-                       LoadBlocks(half, from, step));
+    return hn::Combine(d, LoadBlocks(half, rows, lane + 2 * kBlocks, at),
+                       LoadBlocks(half, rows, lane, at));
   }
 }
 
-// m[w] = word w of the 64-byte blocks at from, from + step, …, one per lane. Lane 4b + r gets
-// its words by way of 128-bit block b of row r, so that transposing 4 × 4 inside 128-bit blocks,
-// which every target does well, is all the transposing there is.
+// Transposes 4 × 4 words inside each 128-bit block: word w of vector r becomes word r of vector w.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE void LoadTransposed(D d, const uint8_t* HWY_RESTRICT from, size_t step,
-                               V* HWY_RESTRICT m) {
+HWY_INLINE void TransposeFour(D d, V* HWY_RESTRICT v) {
   const hn::Repartition<uint64_t, D> d64;
-  for (size_t quarter = 0; quarter < 4; ++quarter) {
-    const uint8_t* at = from + 16 * quarter;
-    const V r0 = LoadBlocks(d, at, 4 * step);
-    const V r1 = LoadBlocks(d, at + step, 4 * step);
-    const V r2 = LoadBlocks(d, at + 2 * step, 4 * step);
-    const V r3 = LoadBlocks(d, at + 3 * step, 4 * step);
-    const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1));
-    const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
-    const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1));
-    const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
-    m[4 * quarter + 0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
-    m[4 * quarter + 1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
-    m[4 * quarter + 2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
-    m[4 * quarter + 3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+  const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, v[0], v[1]));
+  const auto low23 = hn::BitCast(d64, hn::InterleaveLower(d, v[2], v[3]));
+  const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(d, v[0], v[1]));
+  const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(d, v[2], v[3]));
+  v[0] = hn::BitCast(d, hn::InterleaveLower(d64, low01, low23));
+  v[1] = hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23));
+  v[2] = hn::BitCast(d, hn::InterleaveLower(d64, high01, high23));
+  v[3] = hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23));
+}
+
+// m[w] = word w of the `kWords` words that are `at` bytes into the lanes' messages. Lane 4b + r
+// gets its words by way of 128-bit block b of vector r, so that transposing inside 128-bit blocks,
+// which every target does well, is all the transposing there is.
+template <size_t kWords, class D, class Rows, class V = hn::Vec<D>>
+HWY_INLINE void LoadTransposed(D d, const Rows& rows, size_t at, V* HWY_RESTRICT m) {
+  for (size_t four = 0; four < kWords; four += 4) {
+    for (size_t r = 0; r < 4; ++r) m[four + r] = LoadBlocks(d, rows, r, at + 4 * four);
+    TransposeFour(d, m + four);
   }
+}
+
+// The chaining values of `count` lanes, lane i's at output + i * stride.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void StoreTransposed(D d, V* HWY_RESTRICT cv, size_t count, std::byte* output,
+                                size_t stride) {
+  constexpr size_t kLanes = hn::MaxLanes(D());
+  alignas(64) uint32_t words[8 * kLanes];
+  for (size_t half = 0; half < 2; ++half) {
+    TransposeFour(d, cv + 4 * half);
+    for (size_t r = 0; r < 4; ++r) hn::Store(cv[4 * half + r], d, words + (4 * half + r) * kLanes);
+  }
+  for (size_t lane = 0; lane < count; ++lane) {
+    const uint32_t* from = words + lane % 4 * kLanes + lane / 4 * 4;
+    std::memcpy(output + lane * stride, from, 16);
+    std::memcpy(output + lane * stride + 16, from + 4 * kLanes, 16);
+  }
+}
+
+// Asks for the part of the memory ahead that corresponds to block `at` of a chunk. The chunks of
+// a group are streams too short for the hardware to notice, but what comes after the group is
+// known: two groups ahead, every second line (its neighbour comes along), into the second level.
+template <size_t kLanes>
+HWY_INLINE void FetchAhead(const Blake3Batch& batch, size_t first, size_t at) {
+  constexpr size_t kPart = kLanes * kBlockSize;  // of a group, for each block of its chunks
+  const std::byte* from =
+      batch.input + (first + 2 * kLanes) * kChunkSize + at / kBlockSize * kPart;
+  if (from >= batch.ahead) return;
+  for (size_t line = 0; line < kPart; line += 2 * kBlockSize) __builtin_prefetch(from + line, 0, 2);
+}
+
+// Chaining values or keys, and counters, of all lanes.
+template <class V>
+struct Lanes {
+  V cv[8];
+  V low, high;  // of the counters
+};
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void StartCounters(D d, const Blake3Batch& batch, size_t first, Lanes<V>& lanes) {
+  const uint64_t counter = batch.counter + (batch.counting ? first : 0);
+  const V base = hn::Set(d, static_cast<uint32_t>(counter));
+  lanes.low = batch.counting ? hn::Add(base, hn::Iota(d, 0)) : base;
+  lanes.high = hn::Sub(hn::Set(d, static_cast<uint32_t>(counter >> 32)),
+                       hn::VecFromMask(d, hn::Lt(lanes.low, base)));  // minus -1 where low wrapped
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void CompressLanes(D d, Lanes<V>& lanes, const V* HWY_RESTRICT m, uint32_t length,
+                              uint32_t flags) {
+  V* cv = lanes.cv;
+  V v[16] = {cv[0],
+             cv[1],
+             cv[2],
+             cv[3],
+             cv[4],
+             cv[5],
+             cv[6],
+             cv[7],
+             hn::Set(d, kBlake3Iv[0]),
+             hn::Set(d, kBlake3Iv[1]),
+             hn::Set(d, kBlake3Iv[2]),
+             hn::Set(d, kBlake3Iv[3]),
+             lanes.low,
+             lanes.high,
+             hn::Set(d, length),
+             hn::Set(d, flags)};
+  MixRound<0>(d, v, m);
+  MixRound<1>(d, v, m);
+  MixRound<2>(d, v, m);
+  MixRound<3>(d, v, m);
+  MixRound<4>(d, v, m);
+  MixRound<5>(d, v, m);
+  MixRound<6>(d, v, m);
+  for (size_t i = 0; i < 8; ++i) cv[i] = hn::Xor(v[i], v[i + 8]);
+}
+
+// Adjacent messages of kLength bytes, a chunk's or a parent's, one for each lane, from `first` on.
+template <size_t kLength, class D>
+HWY_NOINLINE void HashAdjacent(D d, const Blake3Batch& batch, size_t first) {
+  const Adjacent<kLength> rows{reinterpret_cast<const uint8_t*>(batch.input) + first * kLength};
+  Lanes<hn::Vec<D>> lanes;
+  for (size_t i = 0; i < 8; ++i) lanes.cv[i] = hn::Set(d, batch.key[i]);
+  StartCounters(d, batch, first, lanes);
+  uint32_t flags = batch.flags | batch.start_flags;
+  for (size_t at = 0; at < kLength; at += kBlockSize) {
+    hn::Vec<D> m[16];
+    LoadTransposed<16>(d, rows, at, m);
+    if (batch.ahead != nullptr) FetchAhead<hn::MaxLanes(D())>(batch, first, at);
+    if (at + kBlockSize == kLength) flags |= batch.end_flags;
+    CompressLanes(d, lanes, m, kBlockSize, flags);
+    flags = batch.flags;
+  }
+  StoreTransposed(d, lanes.cv, hn::MaxLanes(D()), batch.output + first * batch.output_stride,
+                  batch.output_stride);
 }
 
 // Messages first … first + count - 1 of the batch, count ≤ lanes of D. Lanes without a message
-// compress zeros.
+// do the last one again.
 template <class D>
 HWY_NOINLINE void HashLanes(D d, const Blake3Batch& batch, size_t first, size_t count) {
-  using V = hn::Vec<D>;
   constexpr size_t kLanes = hn::MaxLanes(D());
-  const uint8_t* input = reinterpret_cast<const uint8_t*>(batch.input) + first * batch.stride;
-
-  V cv[8];
-  for (size_t i = 0; i < 8; ++i) cv[i] = hn::Set(d, batch.key[i]);
-
-  const uint64_t counter = batch.counter + (batch.counting ? first : 0);
-  const V base = hn::Set(d, static_cast<uint32_t>(counter));
-  const V low = batch.counting ? hn::Add(base, hn::Iota(d, 0)) : base;
-  const V high = hn::Sub(hn::Set(d, static_cast<uint32_t>(counter >> 32)),
-                         hn::VecFromMask(d, hn::Lt(low, base)));  // minus -1 where low wrapped
+  const auto message = [&](size_t lane) { return first + HWY_MIN(lane, count - 1); };
+  Scattered<kLanes> rows;
+  for (size_t i = 0; i < kLanes; ++i) {
+    rows.at[i] = reinterpret_cast<const uint8_t*>(batch.message(message(i)));
+  }
+  Lanes<hn::Vec<D>> lanes;
+  if (batch.keys == nullptr) {
+    for (size_t i = 0; i < 8; ++i) lanes.cv[i] = hn::Set(d, batch.key[i]);
+  } else {
+    Scattered<kLanes> keys;
+    for (size_t i = 0; i < kLanes; ++i) {
+      keys.at[i] = reinterpret_cast<const uint8_t*>(batch.keys[message(i)].data());
+    }
+    LoadTransposed<8>(d, keys, 0, lanes.cv);
+  }
+  StartCounters(d, batch, first, lanes);
 
   alignas(64) uint8_t padded[kLanes * kBlockSize];
-  const bool prefetch = batch.length == kChunkSize;
-
   uint32_t flags = batch.flags | batch.start_flags;
   for (size_t at = 0; at < batch.length; at += kBlockSize) {
     const size_t length = HWY_MIN(kBlockSize, batch.length - at);
-    V m[16];
-    if (HWY_LIKELY(count == kLanes && length == kBlockSize)) {
-      LoadTransposed(d, input + at, batch.stride, m);
-    } else {
+    size_t from = at;
+    if (HWY_UNLIKELY(length < kBlockSize)) {
       std::memset(padded, 0, sizeof(padded));
-      for (size_t i = 0; i < count; ++i) {
-        std::memcpy(padded + i * kBlockSize, input + i * batch.stride + at, length);
+      for (size_t i = 0; i < kLanes; ++i) {
+        std::memcpy(padded + i * kBlockSize, rows.at[i] + at, length);
+        rows.at[i] = padded + i * kBlockSize;
       }
-      LoadTransposed(d, padded, kBlockSize, m);
+      from = 0;
     }
-    if (prefetch) {
-      // The caller walks memory upwards: what comes next is the same block of the next group.
-      // Each of these streams is too short for the hardware to notice.
-      const uint8_t* next = input + kLanes * batch.stride + at;
-      for (size_t i = 0; i < kLanes; ++i) hwy::Prefetch(next + i * batch.stride);
-    }
+    hn::Vec<D> m[16];
+    LoadTransposed<16>(d, rows, from, m);
     if (at + length == batch.length) flags |= batch.end_flags;
-
-    V v[16] = {cv[0],
-               cv[1],
-               cv[2],
-               cv[3],
-               cv[4],
-               cv[5],
-               cv[6],
-               cv[7],
-               hn::Set(d, kBlake3Iv[0]),
-               hn::Set(d, kBlake3Iv[1]),
-               hn::Set(d, kBlake3Iv[2]),
-               hn::Set(d, kBlake3Iv[3]),
-               low,
-               high,
-               hn::Set(d, static_cast<uint32_t>(length)),
-               hn::Set(d, flags)};
-    MixRound<0>(d, v, m);
-    MixRound<1>(d, v, m);
-    MixRound<2>(d, v, m);
-    MixRound<3>(d, v, m);
-    MixRound<4>(d, v, m);
-    MixRound<5>(d, v, m);
-    MixRound<6>(d, v, m);
-    for (size_t i = 0; i < 8; ++i) cv[i] = hn::Xor(v[i], v[i + 8]);
+    CompressLanes(d, lanes, m, static_cast<uint32_t>(length), flags);
     flags = batch.flags;
   }
+  StoreTransposed(d, lanes.cv, count, batch.output + first * batch.output_stride,
+                  batch.output_stride);
+}
 
-  alignas(64) uint32_t words[8][kLanes];
-  for (size_t i = 0; i < 8; ++i) hn::Store(cv[i], d, words[i]);
-  std::byte* output = batch.output + first * kDigestSize;
-  for (size_t lane = 0; lane < count; ++lane) {
-    for (size_t i = 0; i < 8; ++i) {
-      store_le(output + lane * kDigestSize + 4 * i, words[i][lane]);
-    }
-  }
+// Whether the messages lie one after the other, as whole chunks do and as parents do.
+HWY_INLINE bool IsAdjacent(const Blake3Batch& batch, size_t length) {
+  return batch.length == length && batch.stride == length && batch.inputs == nullptr &&
+         batch.keys == nullptr;
 }
 
 void HashBatch(const Blake3Batch& batch) {
   const hn::ScalableTag<uint32_t> full;
   constexpr size_t kLanes = hn::MaxLanes(hn::ScalableTag<uint32_t>());
-  size_t first = 0;
-  while (first < batch.count) {
-    const size_t left = batch.count - first;
-    if (left == 1) {
-      // One message is quicker in scalar registers than in a vector of idle lanes.
-      Blake3Batch last = batch;
-      last.input += first * batch.stride;
-      last.output += first * kDigestSize;
-      last.counter += batch.counting ? first : 0;
-      last.count = 1;
-      kBlake3Portable.hash_batch(last);
-      return;
+  const bool chunks = IsAdjacent(batch, kChunkSize), parents = IsAdjacent(batch, kBlockSize);
+  for (size_t first = 0; first < batch.count; first += kLanes) {
+    const size_t count = HWY_MIN(batch.count - first, kLanes);
+    if (count == kLanes && chunks) {
+      HashAdjacent<kChunkSize>(full, batch, first);
+    } else if (count == kLanes && parents) {
+      HashAdjacent<kBlockSize>(full, batch, first);
+    } else if (count <= kMostRows) {
+      HashFew(batch, first, count);
+    } else if (kLanes > 8 && count <= kLanes / 2) {
+      HashLanes(hn::Half<decltype(full)>(), batch, first, count);
+    } else {
+      HashLanes(full, batch, first, count);
     }
-    if constexpr (kLanes > 4) {
-      if (left <= kLanes / 2) {
-        HashLanes(hn::Half<decltype(full)>(), batch, first, left);
-        return;
-      }
-    }
-    HashLanes(full, batch, first, HWY_MIN(left, kLanes));
-    first += kLanes;
   }
 }
 
-const Blake3Kernels& Kernels() {
-  static const Blake3Kernels kernels = {.lanes = hn::MaxLanes(hn::ScalableTag<uint32_t>()),
-                                        .hash_batch = HashBatch};
-  return kernels;
-}
+constexpr Blake3Kernels kKernels = {.lanes = hn::MaxLanes(hn::ScalableTag<uint32_t>()),
+                                    .hash_batch = HashBatch,
+                                    .compress = Compress};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace torchnotary

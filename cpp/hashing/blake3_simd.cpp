@@ -11,15 +11,15 @@ const Blake3Kernels& blake3_kernels(CpuPath path) {
   switch (path) {
 #if HWY_TARGETS & HWY_AVX3
     case CpuPath::avx512:
-      return N_AVX3::Kernels();
+      return N_AVX3::kKernels;
 #endif
 #if HWY_TARGETS & HWY_AVX2
     case CpuPath::avx2:
-      return N_AVX2::Kernels();
+      return N_AVX2::kKernels;
 #endif
 #if HWY_TARGETS & HWY_NEON
     case CpuPath::neon:
-      return N_NEON::Kernels();
+      return N_NEON::kKernels;
 #endif
     default:
       return kBlake3Portable;

@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t kMinPiece = 128 * kChunkSize;
 // … and no more than this many, so that their chaining values fit on the stack.
 constexpr std::size_t kMaxPieces = 64;
+// Shorter inputs are, more often than not, in the caches already.
+constexpr std::size_t kFetchFrom = 256 * kChunkSize;
 
 // Halves `count` chaining values to ⌈count / 2⌉. A last one without a partner moves up as it
 // is, which is how BLAKE3's left-full trees treat it as long as only the last subtree is
@@ -44,24 +46,32 @@ std::size_t reduce(const Blake3Kernels& kernels, const Blake3Mode& mode, Digest*
   return count;
 }
 
-// The chaining values of at most `lanes` chunks, the last of which may be short.
+// The chaining values of at most `lanes` chunks, the last of which may be short. `ahead` is where
+// the memory ends that will be hashed next.
 std::size_t compress_chunks(const Blake3Kernels& kernels, const Blake3Mode& mode, Bytes input,
-                            std::uint64_t counter, Digest* out) {
-  const std::size_t whole = input.size() / kChunkSize;
-  kernels.hash_batch({.input = input.data(),
-                      .stride = kChunkSize,
-                      .count = whole,
-                      .length = kChunkSize,
-                      .key = mode.key.data(),
-                      .counter = counter,
-                      .counting = true,
-                      .flags = mode.flags,
-                      .start_flags = kChunkStart,
-                      .end_flags = kChunkEnd,
-                      .output = out->data()});
+                            std::uint64_t counter, const std::byte* ahead, Digest* out) {
+  Blake3Batch batch{.input = input.data(),
+                    .stride = kChunkSize,
+                    .count = input.size() / kChunkSize,
+                    .length = kChunkSize,
+                    .key = mode.key.data(),
+                    .counter = counter,
+                    .counting = true,
+                    .flags = mode.flags,
+                    .start_flags = kChunkStart,
+                    .end_flags = kChunkEnd,
+                    .ahead = ahead,
+                    .output = out->data()};
+  kernels.hash_batch(batch);
+  const std::size_t whole = batch.count;
   const Bytes rest = input.subspan(whole * kChunkSize);
   if (rest.empty()) return whole;
-  out[whole] = chunk_node(mode, rest, counter + whole).chaining_value();
+  batch.input = rest.data();
+  batch.count = 1;
+  batch.length = rest.size();
+  batch.counter += whole;
+  batch.output = out[whole].data();
+  kernels.hash_batch(batch);
   return whole + 1;
 }
 
@@ -72,17 +82,18 @@ std::size_t left_size(std::size_t size) {
 }
 
 // Between 1 and `lanes` chaining values, at one level of the subtree over `input`; at least 2
-// where the input has more than one chunk. A whole level at a time keeps the lanes full.
+// where the input has more than one chunk. A whole level at a time keeps the lanes full. `ahead`
+// as for compress_chunks.
 std::size_t compress_wide(const Blake3Kernels& kernels, const Blake3Mode& mode, Bytes input,
-                          std::uint64_t counter, Digest* out) {
+                          std::uint64_t counter, const std::byte* ahead, Digest* out) {
   if (input.size() <= kernels.lanes * kChunkSize) {
-    return compress_chunks(kernels, mode, input, counter, out);
+    return compress_chunks(kernels, mode, input, counter, ahead, out);
   }
   const std::size_t left = left_size(input.size());
   std::array<Digest, 2 * kMaxLanes> cvs;
-  const std::size_t count = compress_wide(kernels, mode, input.first(left), counter, cvs.data());
+  const std::size_t count = compress_wide(kernels, mode, input.first(left), counter, ahead, cvs.data());
   const std::size_t more = compress_wide(kernels, mode, input.subspan(left),
-                                         counter + left / kChunkSize, cvs.data() + count);
+                                         counter + left / kChunkSize, ahead, cvs.data() + count);
   return compress_parents(kernels, mode, cvs.data(), count + more, out);
 }
 
@@ -90,7 +101,7 @@ std::size_t compress_wide(const Blake3Kernels& kernels, const Blake3Mode& mode, 
 
 Digest Blake3Node::chaining_value() const {
   std::array<std::uint32_t, 16> words;
-  blake3_compress(cv.data(), block.data(), block_length, counter, flags, words.data());
+  blake3_kernels().compress(cv.data(), block.data(), block_length, counter, flags, words.data());
   Digest value;
   std::memcpy(value.data(), words.data(), kDigestSize);
   return value;
@@ -101,7 +112,7 @@ void Blake3Node::root(MutableBytes output, std::uint64_t seek) const {
   std::size_t skip = seek % kBlockSize;
   while (!output.empty()) {
     std::array<std::uint32_t, 16> words;
-    blake3_compress(cv.data(), block.data(), block_length, number, flags | kRoot, words.data());
+    blake3_kernels().compress(cv.data(), block.data(), block_length, number, flags | kRoot, words.data());
     const std::size_t take = std::min(output.size(), kBlockSize - skip);
     std::copy_n(std::as_bytes(std::span(words)).data() + skip, take, output.data());
     output = output.subspan(take);
@@ -118,7 +129,7 @@ Blake3Node chunk_node(const Blake3Mode& mode, Bytes chunk, std::uint64_t counter
                   .flags = static_cast<std::uint8_t>(mode.flags | kChunkStart)};
   while (chunk.size() > kBlockSize) {
     std::array<std::uint32_t, 16> words;
-    blake3_compress(node.cv.data(), chunk.data(), kBlockSize, counter, node.flags, words.data());
+    blake3_kernels().compress(node.cv.data(), chunk.data(), kBlockSize, counter, node.flags, words.data());
     std::copy_n(words.data(), 8, node.cv.data());
     node.flags = mode.flags;
     chunk = chunk.subspan(kBlockSize);
@@ -142,7 +153,8 @@ Blake3Node parent_node(const Blake3Mode& mode, const Digest& left, const Digest&
 
 std::array<Digest, 2> subtree_children(const Blake3Mode& mode, Bytes input, std::uint64_t counter,
                                        ParallelFor parallel) {
-  const Blake3Kernels& kernels = blake3_kernels(cpu_path());
+  const Blake3Kernels& kernels = blake3_kernels();
+  const std::byte* ahead = input.size() < kFetchFrom ? nullptr : input.data() + input.size();
   std::array<Digest, kMaxPieces> cvs;
   std::size_t count = 0;
   const std::size_t piece = std::max(kMinPiece, std::bit_ceil(input.size() / kMaxPieces + 1));
@@ -152,12 +164,13 @@ std::array<Digest, 2> subtree_children(const Blake3Mode& mode, Bytes input, std:
       const Bytes part = input.subspan(i * piece, std::min(piece, input.size() - i * piece));
       std::array<Digest, kMaxPieces> level;
       const std::size_t width =
-          compress_wide(kernels, mode, part, counter + i * piece / kChunkSize, level.data());
+          compress_wide(kernels, mode, part, counter + i * piece / kChunkSize,
+                                               ahead, level.data());
       reduce(kernels, mode, level.data(), width, 1);
       cvs[i] = level[0];
     });
   } else {
-    count = compress_wide(kernels, mode, input, counter, cvs.data());
+    count = compress_wide(kernels, mode, input, counter, ahead, cvs.data());
   }
   reduce(kernels, mode, cvs.data(), count, 2);
   return {cvs[0], cvs[1]};
