@@ -73,6 +73,8 @@ struct Blake3Batch {
 struct Blake3Kernels {
   std::size_t lanes;  // messages compressed side by side; a power of two, at least 2
   void (*hash_batch)(const Blake3Batch& batch);
+  // For a batch of 2 * lanes whole, adjacent chunks: the chaining values of their parents.
+  void (*hash_pairs)(const Blake3Batch& batch);
   // One compression: the 16 output words, of which the first 8 are the chaining value.
   void (*compress)(const std::uint32_t cv[8], const std::byte block[kBlockSize],
                    std::uint8_t block_length, std::uint64_t counter, std::uint8_t flags,

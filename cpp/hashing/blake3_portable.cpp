@@ -94,9 +94,25 @@ void hash_batch(const Blake3Batch& batch) {
   for (std::size_t i = 0; i < batch.count; ++i) hash_one(batch, i);
 }
 
+void hash_pairs(const Blake3Batch& batch) {
+  std::array<Digest, 4> chunks;
+  Blake3Batch each = batch;
+  each.output = chunks[0].data();
+  each.output_stride = kDigestSize;
+  hash_batch(each);
+  hash_batch({.input = chunks[0].data(),
+              .stride = kBlockSize,
+              .count = 2,
+              .length = kBlockSize,
+              .key = batch.key,
+              .flags = static_cast<std::uint8_t>(batch.flags | kParent),
+              .output = batch.output,
+              .output_stride = batch.output_stride});
+}
+
 }  // namespace
 
 // Two lanes in name only: the tree code asks for at least two messages at a time.
-const Blake3Kernels kBlake3Portable = {.lanes = 2, .hash_batch = hash_batch, .compress = compress};
+const Blake3Kernels kBlake3Portable = {.lanes = 2, .hash_batch = hash_batch, .hash_pairs = hash_pairs, .compress = compress};
 
 }  // namespace torchnotary

@@ -196,11 +196,12 @@ HWY_INLINE void CompressLanes(D d, Lanes<V>& lanes, const V* HWY_RESTRICT m, uin
   for (size_t i = 0; i < 8; ++i) cv[i] = hn::Xor(v[i], v[i + 8]);
 }
 
-// Adjacent messages of kLength bytes, a chunk's or a parent's, one for each lane, from `first` on.
+// Adjacent messages of kLength bytes, a chunk's or a parent's, one for each lane, from `first` on:
+// their chaining values.
 template <size_t kLength, class D>
-HWY_NOINLINE void HashAdjacent(D d, const Blake3Batch& batch, size_t first) {
+HWY_INLINE void CompressAdjacent(D d, const Blake3Batch& batch, size_t first,
+                                 Lanes<hn::Vec<D>>& lanes) {
   const Adjacent<kLength> rows{reinterpret_cast<const uint8_t*>(batch.input) + first * kLength};
-  Lanes<hn::Vec<D>> lanes;
   for (size_t i = 0; i < 8; ++i) lanes.cv[i] = hn::Set(d, batch.key[i]);
   StartCounters(d, batch, first, lanes);
   uint32_t flags = batch.flags | batch.start_flags;
@@ -212,8 +213,35 @@ HWY_NOINLINE void HashAdjacent(D d, const Blake3Batch& batch, size_t first) {
     CompressLanes(d, lanes, m, kBlockSize, flags);
     flags = batch.flags;
   }
+}
+
+template <size_t kLength, class D>
+HWY_NOINLINE void HashAdjacent(D d, const Blake3Batch& batch, size_t first) {
+  Lanes<hn::Vec<D>> lanes;
+  CompressAdjacent<kLength>(d, batch, first, lanes);
   StoreTransposed(d, lanes.cv, hn::MaxLanes(D()), batch.output + first * batch.output_stride,
                   batch.output_stride);
+}
+
+// The parents of 2 × lanes chunks: the chaining values of the chunks, word for word in vectors,
+// are the parents' messages but for every second lane.
+void HashPairs(const Blake3Batch& batch) {
+  const hn::ScalableTag<uint32_t> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr size_t kLanes = hn::MaxLanes(hn::ScalableTag<uint32_t>());
+  V m[16];
+  Lanes<V> lanes;
+  CompressAdjacent<kChunkSize>(d, batch, 0, lanes);
+  for (size_t i = 0; i < 8; ++i) m[i] = lanes.cv[i];
+  CompressAdjacent<kChunkSize>(d, batch, kLanes, lanes);
+  for (size_t i = 0; i < 8; ++i) {
+    m[8 + i] = hn::ConcatOdd(d, lanes.cv[i], m[i]);
+    m[i] = hn::ConcatEven(d, lanes.cv[i], m[i]);
+    lanes.cv[i] = hn::Set(d, batch.key[i]);
+  }
+  lanes.low = lanes.high = hn::Zero(d);
+  CompressLanes(d, lanes, m, kBlockSize, batch.flags | kParent);
+  StoreTransposed(d, lanes.cv, kLanes, batch.output, batch.output_stride);
 }
 
 // Messages first … first + count - 1 of the batch, count ≤ lanes of D. Lanes without a message
@@ -289,6 +317,7 @@ void HashBatch(const Blake3Batch& batch) {
 
 constexpr Blake3Kernels kKernels = {.lanes = hn::MaxLanes(hn::ScalableTag<uint32_t>()),
                                     .hash_batch = HashBatch,
+                                    .hash_pairs = HashPairs,
                                     .compress = Compress};
 
 }  // namespace HWY_NAMESPACE

@@ -46,22 +46,28 @@ std::size_t reduce(const Blake3Kernels& kernels, const Blake3Mode& mode, Digest*
   return count;
 }
 
-// The chaining values of at most `lanes` chunks, the last of which may be short. `ahead` is where
-// the memory ends that will be hashed next.
+// The whole chunks of the input as a batch. `ahead` is where the memory ends that will be hashed
+// next.
+Blake3Batch chunks_of(const Blake3Mode& mode, Bytes input, std::uint64_t counter,
+                      const std::byte* ahead, Digest* out) {
+  return {.input = input.data(),
+          .stride = kChunkSize,
+          .count = input.size() / kChunkSize,
+          .length = kChunkSize,
+          .key = mode.key.data(),
+          .counter = counter,
+          .counting = true,
+          .flags = mode.flags,
+          .start_flags = kChunkStart,
+          .end_flags = kChunkEnd,
+          .ahead = ahead,
+          .output = out->data()};
+}
+
+// The chaining values of at most `lanes` chunks, the last of which may be short.
 std::size_t compress_chunks(const Blake3Kernels& kernels, const Blake3Mode& mode, Bytes input,
                             std::uint64_t counter, const std::byte* ahead, Digest* out) {
-  Blake3Batch batch{.input = input.data(),
-                    .stride = kChunkSize,
-                    .count = input.size() / kChunkSize,
-                    .length = kChunkSize,
-                    .key = mode.key.data(),
-                    .counter = counter,
-                    .counting = true,
-                    .flags = mode.flags,
-                    .start_flags = kChunkStart,
-                    .end_flags = kChunkEnd,
-                    .ahead = ahead,
-                    .output = out->data()};
+  Blake3Batch batch = chunks_of(mode, input, counter, ahead, out);
   kernels.hash_batch(batch);
   const std::size_t whole = batch.count;
   const Bytes rest = input.subspan(whole * kChunkSize);
@@ -83,11 +89,15 @@ std::size_t left_size(std::size_t size) {
 
 // Between 1 and `lanes` chaining values, at one level of the subtree over `input`; at least 2
 // where the input has more than one chunk. A whole level at a time keeps the lanes full. `ahead`
-// as for compress_chunks.
+// as for chunks_of.
 std::size_t compress_wide(const Blake3Kernels& kernels, const Blake3Mode& mode, Bytes input,
                           std::uint64_t counter, const std::byte* ahead, Digest* out) {
   if (input.size() <= kernels.lanes * kChunkSize) {
     return compress_chunks(kernels, mode, input, counter, ahead, out);
+  }
+  if (input.size() == 2 * kernels.lanes * kChunkSize) {
+    kernels.hash_pairs(chunks_of(mode, input, counter, ahead, out));
+    return kernels.lanes;
   }
   const std::size_t left = left_size(input.size());
   std::array<Digest, 2 * kMaxLanes> cvs;
