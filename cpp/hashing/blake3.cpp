@@ -42,27 +42,6 @@ Digest blake3(const Blake3Mode& mode, Bytes input, ParallelFor parallel) {
   return digest;
 }
 
-void blake3_many(const Blake3Mode& mode, const std::byte* input, std::size_t stride,
-                 std::size_t count, std::size_t length, Digest* output) {
-  if (length == 0 || length > kChunkSize) {
-    for (std::size_t i = 0; i < count; ++i) output[i] = blake3(mode, {input + i * stride, length});
-    return;
-  }
-  if (count == 0) return;
-  blake3_kernels(cpu_path())
-      .hash_batch({.input = input,
-                   .stride = stride,
-                   .count = count,
-                   .length = length,
-                   .key = mode.key.data(),
-                   .counter = 0,
-                   .counting = false,
-                   .flags = mode.flags,
-                   .start_flags = kChunkStart,
-                   .end_flags = kChunkEnd | kRoot,
-                   .output = output->data()});
-}
-
 Blake3::Blake3(const Blake3Mode& mode) : mode_(mode), stack_size_(0) { start_chunk(0); }
 
 void Blake3::start_chunk(std::uint64_t counter) {

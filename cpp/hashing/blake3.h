@@ -32,10 +32,25 @@ void blake3(const Blake3Mode& mode, Bytes input, MutableBytes output,
 // The 32-byte hash of `input`.
 Digest blake3(const Blake3Mode& mode, Bytes input, ParallelFor parallel = kSerial);
 
-// The hashes of `count` messages of `length` bytes each, the i-th at input + i * stride:
-// side by side in vector lanes where they are short.
+// The hashes of `count` messages of `length` bytes each, the i-th at input + i * stride: side by
+// side in vector lanes as long as one message alone does not fill them.
 void blake3_many(const Blake3Mode& mode, const std::byte* input, std::size_t stride,
                  std::size_t count, std::size_t length, Digest* output);
+
+// The hashes of messages of any lengths anywhere in memory, those of equal length side by side.
+void blake3_many(const Blake3Mode& mode, std::span<const Bytes> messages, Digest* output,
+                 ParallelFor parallel = kSerial);
+
+// The keyed hashes of messages of at most 1,024 bytes, `length` bytes each and adjacent, the i-th
+// under keys[i].
+void blake3_keyed_many(std::span<const Digest> keys, const std::byte* input, std::size_t length,
+                       Digest* output);
+
+// The hash of `size` bytes that read(offset, out) delivers: it fills `out`, at most 512 KiB, with
+// the bytes from `offset` on. Pieces are asked for on the threads of `parallel`, in any order.
+Digest blake3_read(const Blake3Mode& mode, std::uint64_t size,
+                   FunctionRef<void(std::uint64_t offset, MutableBytes out)> read,
+                   ParallelFor parallel = kSerial);
 
 // Hashing in pieces: the digest depends on the bytes, not on how update() cut them.
 class Blake3 {

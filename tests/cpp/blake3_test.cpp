@@ -134,9 +134,10 @@ TEST_P(Blake3Test, PiecesFinishedInAnyOrderGiveTheSameDigest) {
 }
 
 TEST_P(Blake3Test, ManyShortMessagesHashAsEachAlone) {
-  const std::vector<std::byte> data = random_bytes(40 * 1100);
-  for (const std::size_t length : {0, 1, 31, 64, 65, 127, 128, 1000, 1023, 1024, 1025}) {
-    for (const std::size_t count : {0, 1, 2, 7, 8, 9, 15, 16, 17, 33}) {
+  const std::vector<std::byte> data = random_bytes(40 * 17000);
+  for (const std::size_t length : {0,    1,    31,   64,   65,   127,   128,   1000, 1023,
+                                   1024, 1025, 1536, 2048, 2049, 5 * 1024, 16383, 16384, 16385}) {
+    for (const std::size_t count : {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33}) {
       for (const std::size_t stride : {std::size_t{0}, length, length + 13}) {
         std::vector<Digest> digests(count);
         blake3_many(Blake3Mode::hash(), data.data(), stride, count, length, digests.data());
@@ -145,6 +146,62 @@ TEST_P(Blake3Test, ManyShortMessagesHashAsEachAlone) {
           ASSERT_EQ(digests[i], slow_hash(Blake3Mode::hash(), message)) << length << " " << i;
         }
       }
+    }
+  }
+}
+
+TEST_P(Blake3Test, MessagesOfManyLengthsHashAsEachAlone) {
+  const std::vector<std::byte> data = random_bytes(3 << 20);
+  std::mt19937 random(3);
+  std::vector<Bytes> messages;
+  for (int i = 0; i < 500; ++i) {
+    const std::size_t most = i % 3 == 0 ? 70 : i % 3 == 1 ? 20000 : 1024;
+    const std::size_t length = i % 7 == 0 ? 384 : random() % most;
+    messages.push_back(Bytes(data).subspan(random() % 1000, length));
+  }
+  messages.push_back(data);
+  messages.push_back({});
+  for (const std::size_t threads : {1, 3}) {
+    std::vector<Digest> digests(messages.size());
+    blake3_many(Blake3Mode::hash(), messages, digests.data(), Threads(threads));
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      ASSERT_EQ(digests[i], slow_hash(Blake3Mode::hash(), messages[i])) << messages[i].size();
+    }
+  }
+  blake3_many(Blake3Mode::hash(), std::span<const Bytes>(), nullptr);
+}
+
+TEST_P(Blake3Test, ManyKeyedMessagesHashAsEachUnderItsOwnKey) {
+  const std::vector<std::byte> data = random_bytes(40 * 100, 2);
+  std::vector<Digest> keys(33), digests(33);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const std::vector<std::byte> key = random_bytes(32, 100 + i);
+    std::copy(key.begin(), key.end(), keys[i].begin());
+  }
+  for (const std::size_t length : {1, 32, 64, 100}) {
+    for (const std::size_t count : {0, 1, 2, 3, 4, 5, 8, 9, 16, 17, 33}) {
+      blake3_keyed_many(std::span(keys).first(count), data.data(), length, digests.data());
+      for (std::size_t i = 0; i < count; ++i) {
+        const Bytes message = Bytes(data).subspan(i * length, length);
+        ASSERT_EQ(digests[i], slow_hash(Blake3Mode::keyed(keys[i]), message)) << length;
+      }
+    }
+  }
+}
+
+TEST_P(Blake3Test, BytesThatAreReadInPiecesHashAsInOne) {
+  constexpr std::size_t kPiece = 512 * kChunkSize;
+  std::vector<std::byte> data(66 * kPiece);  // more than one wave of pieces
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::byte>(i * i >> 11);
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, kPiece - 1, kPiece, kPiece + 1,
+                                 kPiece + 1025, 2 * kPiece, 3 * kPiece + 7, data.size()}) {
+    for (const std::size_t threads : {1, 3}) {
+      const auto read = [&](std::uint64_t offset, MutableBytes out) {
+        std::copy_n(data.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+      };
+      EXPECT_EQ(blake3_read(Blake3Mode::hash(), size, read, Threads(threads)),
+                blake3(Blake3Mode::hash(), Bytes(data).first(size)))
+          << size;
     }
   }
 }
