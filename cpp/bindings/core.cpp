@@ -130,6 +130,8 @@ void bind_tensor(py::module_& m) {
         "The salts of slots 0 … n - 1 of a line, 32 bytes each in one; `secret` has 32 bytes.");
   m.def("salted", &tn::py_salted, "secret"_a, "tree"_a, "line"_a, "digests"_a,
         "The salted forms of digests of slots 0 …, 32 bytes each in one.");
+  m.def("salted_root", &tn::py_salted_root, "secret"_a, "tree"_a, "line"_a, "digests"_a,
+        "The RFC 9162 root (32 bytes) over the salted forms of digests of slots 0 ….");
   m.def("value_digest", &tn::py_value_digest, "encoded"_a,
         "The digest (32 bytes) of a plain value's typed encoding.");
 }

@@ -127,20 +127,32 @@ inline py::bytes py_salts(const py::buffer& secret, std::uint8_t tree, std::uint
   return result;
 }
 
+// A buffer of 32 bytes a digest as digests.
+inline std::span<const Digest> as_digests(const Buffer& buffer) {
+  const Bytes bytes = buffer.bytes();
+  if (bytes.size() % kDigestSize != 0) {
+    throw py::value_error("digests have 32 bytes each, not " + std::to_string(bytes.size()) +
+                          " together");
+  }
+  return {reinterpret_cast<const Digest*>(bytes.data()), bytes.size() / kDigestSize};
+}
+
 inline py::bytes py_salted(const py::buffer& secret, std::uint8_t tree, std::uint64_t line,
                            const py::buffer& digests) {
   const Buffer key(secret);
   const Buffer buffer(digests);
-  const Bytes input = buffer.bytes();
-  if (input.size() % kDigestSize != 0) {
-    throw py::value_error("digests have 32 bytes each, not " + std::to_string(input.size()) +
-                          " together");
-  }
-  const auto [result, output] = new_bytes(input.size());
-  const std::span<const Digest> in(reinterpret_cast<const Digest*>(input.data()),
-                                   input.size() / kDigestSize);
-  salted(to_secret(key), tree, line, in, as_digests(output));
+  const auto [result, output] = new_bytes(buffer.bytes().size());
+  salted(to_secret(key), tree, line, as_digests(buffer), as_digests(output));
   return result;
+}
+
+inline py::bytes py_salted_root(const py::buffer& secret, std::uint8_t tree, std::uint64_t line,
+                                const py::buffer& digests) {
+  const Buffer key(secret);
+  const Buffer buffer(digests);
+  const std::span<const Digest> in = as_digests(buffer);
+  return to_bytes(without_gil(buffer.bytes().size(),
+                              [&] { return salted_root(to_secret(key), tree, line, in); }));
 }
 
 inline py::bytes py_value_digest(const py::buffer& encoded) {

@@ -24,4 +24,9 @@ class Sha256 {
 
 Digest sha256(Bytes input);
 
+// The digests of `count` messages of `length` bytes each, the i-th at input + i * stride: side by
+// side in vector lanes where they are short, as those of trees are.
+void sha256_many(const std::byte* input, std::size_t stride, std::size_t count, std::size_t length,
+                 Digest* output);
+
 }  // namespace torchnotary

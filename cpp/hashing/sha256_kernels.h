@@ -28,4 +28,10 @@ void sha256_blocks_portable(std::uint32_t state[8], const std::byte* data, std::
 void sha256_blocks_x86(std::uint32_t state[8], const std::byte* data, std::size_t blocks);
 #endif
 
+// Messages side by side: `lanes` of them, in the layout that sha256_lanes-inl.h describes.
+struct Sha256LanesKernel {
+  std::size_t lanes;
+  void (*compress)(const std::uint32_t* words, std::size_t blocks, std::uint32_t* state);
+};
+
 }  // namespace torchnotary

@@ -14,6 +14,23 @@ namespace {
 // The largest power of two smaller than `size` ≥ 2: where §2.1.1 splits a tree.
 std::uint64_t split(std::uint64_t size) { return std::bit_floor(size - 1); }
 
+// So many hashes are computed side by side.
+constexpr std::size_t kBatch = 64;
+
+// The parents of 2 * `pairs` nodes, written over the first of them.
+void parents(Digest* nodes, std::size_t pairs) {
+  constexpr std::size_t kNode = 1 + 2 * kDigestSize;
+  std::array<std::byte, kBatch * kNode> messages;
+  for (std::size_t done = 0; done < pairs; done += kBatch) {
+    const std::size_t count = std::min(kBatch, pairs - done);
+    for (std::size_t i = 0; i < count; ++i) {
+      messages[i * kNode] = std::byte{0x01};
+      std::memcpy(&messages[i * kNode + 1], nodes[2 * (done + i)].data(), 2 * kDigestSize);
+    }
+    sha256_many(messages.data(), kNode, count, kNode, nodes + done);
+  }
+}
+
 }  // namespace
 
 Digest leaf_hash(Bytes entry) {
@@ -34,9 +51,28 @@ Digest node_hash(const Digest& left, const Digest& right) {
 
 Digest root(std::span<const Digest> leaves) {
   if (leaves.empty()) return sha256({});
-  if (leaves.size() == 1) return leaves[0];
-  const std::uint64_t left = split(leaves.size());
-  return node_hash(root(leaves.first(left)), root(leaves.subspan(left)));
+  // Level by level; a last node without a partner moves up, which is where §2.1.1 puts it.
+  std::vector<Digest> level(leaves.begin(), leaves.end());
+  for (std::size_t size = level.size(); size > 1; size = size / 2 + size % 2) {
+    parents(level.data(), size / 2);
+    if (size % 2 != 0) level[size / 2] = level[size - 1];
+  }
+  return level[0];
+}
+
+std::vector<Digest> leaf_hashes(std::span<const Digest> entries) {
+  constexpr std::size_t kLeaf = 1 + kDigestSize;
+  std::vector<Digest> leaves(entries.size());
+  std::array<std::byte, kBatch * kLeaf> messages;
+  for (std::size_t done = 0; done < entries.size(); done += kBatch) {
+    const std::size_t count = std::min(kBatch, entries.size() - done);
+    for (std::size_t i = 0; i < count; ++i) {
+      messages[i * kLeaf] = std::byte{0x00};
+      std::copy_n(entries[done + i].data(), kDigestSize, &messages[i * kLeaf + 1]);
+    }
+    sha256_many(messages.data(), kLeaf, count, kLeaf, &leaves[done]);
+  }
+  return leaves;
 }
 
 std::vector<Digest> inclusion_proof(std::span<const Digest> leaves, std::uint64_t index) {

@@ -16,6 +16,9 @@ namespace torchnotary::merkle {
 // SHA-256(00 ‖ entry)
 Digest leaf_hash(Bytes entry);
 
+// The leaf hashes of entries that are digests themselves.
+std::vector<Digest> leaf_hashes(std::span<const Digest> entries);
+
 // SHA-256(01 ‖ left ‖ right)
 Digest node_hash(const Digest& left, const Digest& right);
 

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "hashing/blake3.h"
+#include "merkle/tree.h"
 
 namespace torchnotary {
 namespace {
@@ -36,10 +38,17 @@ void salts(Secret secret, std::uint8_t tree, std::uint64_t line, std::span<Diges
 
 void salted(Secret secret, std::uint8_t tree, std::uint64_t line, std::span<const Digest> digests,
             std::span<Digest> out) {
-  salts(secret, tree, line, out);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = blake3(Blake3Mode::keyed(out[i]), digests[i]);
-  }
+  std::vector<Digest> keys(out.size());
+  salts(secret, tree, line, keys);
+  blake3_keyed_many(keys, reinterpret_cast<const std::byte*>(digests.data()), kDigestSize,
+                    out.data());
+}
+
+Digest salted_root(Secret secret, std::uint8_t tree, std::uint64_t line,
+                   std::span<const Digest> digests) {
+  std::vector<Digest> entries(digests.size());
+  salted(secret, tree, line, digests, entries);
+  return merkle::root(merkle::leaf_hashes(entries));
 }
 
 Digest value_digest(Bytes encoded) {

@@ -22,6 +22,10 @@ void salts(Secret secret, std::uint8_t tree, std::uint64_t line, std::span<Diges
 void salted(Secret secret, std::uint8_t tree, std::uint64_t line, std::span<const Digest> digests,
             std::span<Digest> out);
 
+// The RFC 9162 root over the salted forms: what a line commits to where rows have digests.
+Digest salted_root(Secret secret, std::uint8_t tree, std::uint64_t line,
+                   std::span<const Digest> digests);
+
 // BLAKE3 derive-key("torchnotary 2026-11 value v1") over the typed encoding of a plain value.
 Digest value_digest(Bytes encoded);
 

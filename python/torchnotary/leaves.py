@@ -96,7 +96,8 @@ def line_of(leaf: Leaf, secret: bytes, tree: int, number: int) -> dict:
     """The line of a leaf in inputs.jsonl or outputs.jsonl: everything but the digests, which it
     commits to under salts derived from ``secret`` (32 bytes), the tree and the line number."""
     line: dict[str, Any] = {"kind": leaf.kind, "path": leaf.path, "type": "leaf"}
-    line["commitment"] = commitment_of(_core.salted(secret, tree, number, leaf.digests), leaf.run)
+    commit = _core.salted_root if leaf.run else _core.salted
+    line["commitment"] = commit(secret, tree, number, leaf.digests).hex()
     if leaf.kind == "unbound":
         line["class"] = leaf.cls
     elif leaf.kind == "tensor":

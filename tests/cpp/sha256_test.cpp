@@ -35,5 +35,19 @@ TEST_P(Sha256Test, EveryLengthAndCutGivesWhatThePortablePathGives) {
   }
 }
 
+TEST_P(Sha256Test, ManyMessagesHashAsEachAlone) {
+  const std::vector<std::byte> data = random_bytes(40 * 130);
+  for (const std::size_t length : {0, 1, 33, 54, 55, 56, 63, 64, 65, 118, 119, 120, 129}) {
+    for (const std::size_t count : {0, 1, 2, 3, 8, 15, 16, 17, 35}) {
+      std::vector<Digest> digests(count);
+      sha256_many(data.data(), length + 1, count, length, digests.data());
+      for (std::size_t i = 0; i < count; ++i) {
+        ASSERT_EQ(hex(digests[i]), hex(sha256(Bytes(data).subspan(i * (length + 1), length))))
+            << length << " " << i;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace torchnotary
