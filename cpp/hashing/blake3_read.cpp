@@ -4,6 +4,7 @@
 #include <bit>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "hashing/blake3_tree.h"
@@ -17,24 +18,31 @@ constexpr std::size_t kPiece = 512 * kChunkSize;
 // Pieces between two visits to the tree.
 constexpr std::size_t kWave = 64;
 
+struct FreeAligned {
+  void operator()(std::byte* buffer) const { ::operator delete[](buffer, kAlignment); }
+  // Whole vectors are written to whole lines.
+  static constexpr std::align_val_t kAlignment{4096};
+};
+using Piece = std::unique_ptr<std::byte[], FreeAligned>;
+
 // Buffers of one piece that tasks borrow and give back: as many as run at a time.
 class Buffers {
  public:
-  std::unique_ptr<std::byte[]> borrow() {
+  Piece borrow() {
     const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return std::make_unique_for_overwrite<std::byte[]>(kPiece);
-    std::unique_ptr<std::byte[]> buffer = std::move(idle_.back());
+    if (idle_.empty()) return Piece(new (FreeAligned::kAlignment) std::byte[kPiece]);
+    Piece buffer = std::move(idle_.back());
     idle_.pop_back();
     return buffer;
   }
-  void give_back(std::unique_ptr<std::byte[]> buffer) {
+  void give_back(Piece buffer) {
     const std::lock_guard lock(mutex_);
     idle_.push_back(std::move(buffer));
   }
 
  private:
   std::mutex mutex_;
-  std::vector<std::unique_ptr<std::byte[]>> idle_;
+  std::vector<Piece> idle_;
 };
 
 Digest piece_value(const Blake3Mode& mode, Bytes piece, std::uint64_t counter) {

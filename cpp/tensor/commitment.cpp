@@ -14,11 +14,9 @@ namespace {
 
 constexpr std::string_view kTensorContext = "torchnotary 2026-11 tensor v1";
 
-// Strided data passes through this much stack.
-constexpr std::size_t kGatherBuffer = 64 * 1024;
-
 // So many rows are hashed side by side, if their data and, by rank, their headers are short.
 constexpr std::int64_t kRowBatch = 64;
+constexpr std::size_t kMaxLaneRow = 16 * 1024;
 constexpr std::size_t kMaxLaneMessage = 1024;
 constexpr std::size_t kMaxLaneRank = 64;
 
@@ -32,13 +30,15 @@ const Blake3Mode& tensor_mode() {
 
 Digest data_root(const TensorView& view, ParallelFor parallel) {
   if (is_plain(view)) return blake3(Blake3Mode::hash(), {view.data, view.nbytes()}, parallel);
-  std::array<std::byte, kGatherBuffer> buffer;
-  Gatherer gather(view);
-  Blake3 hasher(Blake3Mode::hash());
-  for (Bytes part = gather.next(buffer); !part.empty(); part = gather.next(buffer)) {
-    hasher.update(part);
-  }
-  return hasher.finalize();
+  const Gatherer whole(view);
+  return blake3_read(
+      Blake3Mode::hash(), view.nbytes(),
+      [&](std::uint64_t offset, MutableBytes out) {
+        Gatherer gather = whole;
+        gather.seek(offset / view.dtype->itemsize);
+        gather.next(out);
+      },
+      parallel);
 }
 
 // Everything before the data root; returns its length.
@@ -74,7 +74,7 @@ TensorView slice(const TensorView& view, std::int64_t begin, std::int64_t length
 
 // Whether rows like this one, `stride` bytes apart, can be hashed side by side.
 bool fits_lanes(const TensorView& row, std::int64_t stride) {
-  return is_plain(row) && stride >= 0 && row.nbytes() > 0 && row.nbytes() <= kMaxLaneMessage &&
+  return is_plain(row) && stride >= 0 && row.nbytes() > 0 && row.nbytes() <= kMaxLaneRow &&
          row.rank() <= kMaxLaneRank;
 }
 

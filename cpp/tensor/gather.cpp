@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "tensor/transpose.h"
+
 namespace torchnotary {
 namespace {
 
@@ -46,12 +48,16 @@ void negate(MutableBytes data, Kind kind, std::size_t itemsize) {
 }  // namespace
 
 Gatherer::Gatherer(const TensorView& view)
-    : at_(view.data),
+    : begin_(view.data),
+      at_(view.data),
       itemsize_(view.dtype->itemsize),
-      remaining_(view.nbytes() / view.dtype->itemsize),
+      elements_(view.nbytes() / view.dtype->itemsize),
+      remaining_(elements_),
       conj_(view.conj),
       neg_(view.neg),
-      kind_(view.dtype->kind) {
+      kind_(view.dtype->kind),
+      row_dim_(0),
+      row_elements_(0) {
   for (std::size_t i = 0; i < view.rank(); ++i) {
     const std::int64_t size = view.shape[i];
     const std::int64_t stride = view.strides[i] * static_cast<std::int64_t>(itemsize_);
@@ -64,6 +70,27 @@ Gatherer::Gatherer(const TensorView& view)
     }
   }
   if (dims_.empty()) dims_.push_back({1, 0, 0});
+  if (elements_ == 0 || dims_.back().stride == static_cast<std::int64_t>(itemsize_)) return;
+  std::size_t inside = 1;
+  for (std::size_t i = dims_.size(); i-- > 1;) {
+    inside *= static_cast<std::size_t>(dims_[i].size);
+    if (dims_[i - 1].stride != static_cast<std::int64_t>(itemsize_)) continue;
+    row_dim_ = i - 1;
+    row_elements_ = inside;
+  }
+}
+
+void Gatherer::seek(std::uint64_t element) {
+  if (elements_ == 0) return;
+  at_ = begin_;
+  remaining_ = elements_ - static_cast<std::size_t>(element);
+  for (std::size_t i = dims_.size(); i-- > 0;) {
+    // The outermost index may be its size: the end.
+    const auto size = static_cast<std::uint64_t>(dims_[i].size);
+    dims_[i].index = static_cast<std::int64_t>(i == 0 ? element : element % size);
+    element /= size;
+    at_ += dims_[i].index * dims_[i].stride;
+  }
 }
 
 void Gatherer::copy_run(std::byte* to, std::int64_t elements) const {
@@ -86,12 +113,53 @@ void Gatherer::copy_run(std::byte* to, std::int64_t elements) const {
   }
 }
 
-// Moves on by `elements` of the innermost dimension, at most to its end, and carries.
+// How many whole rows from here on fit into `room` elements; 0 where the position is inside a
+// row, and where they are too few for transposing to pay.
+std::int64_t Gatherer::rows_at_once(std::size_t room) const {
+  constexpr std::int64_t kWorthwhile = 4;
+  if (row_elements_ == 0) return 0;
+  for (std::size_t i = row_dim_ + 1; i < dims_.size(); ++i) {
+    if (dims_[i].index != 0) return 0;
+  }
+  const Dim& dim = dims_[row_dim_];
+  const std::int64_t rows =
+      std::min(dim.size - dim.index, static_cast<std::int64_t>(room / row_elements_));
+  return rows < kWorthwhile ? 0 : rows;
+}
+
+// Copies whole rows, the elements of all of them at one inner place after the other, and moves on.
+void Gatherer::copy_rows(std::byte* to, std::int64_t rows) {
+  const Dim& inner = dims_.back();
+  const std::size_t pitch = row_elements_ * itemsize_;
+  const auto columns = static_cast<std::size_t>(inner.size);
+  const std::byte* from = at_;
+  std::vector<std::int64_t> index(dims_.size(), 0);
+  for (std::size_t done = 0; done < row_elements_; done += columns) {
+    transpose(from, inner.stride, to + done * itemsize_, pitch, static_cast<std::size_t>(rows),
+              columns, itemsize_);
+    for (std::size_t i = dims_.size() - 1; i-- > row_dim_ + 1;) {
+      from += dims_[i].stride;
+      if (++index[i] < dims_[i].size) break;
+      from -= dims_[i].size * dims_[i].stride;
+      index[i] = 0;
+    }
+  }
+  dims_[row_dim_].index += rows;
+  at_ += rows * dims_[row_dim_].stride;
+  carry();
+}
+
+// Moves on by `elements` of the innermost dimension, at most to its end.
 void Gatherer::advance(std::int64_t elements) {
   Dim& inner = dims_.back();
   inner.index += elements;
   at_ += elements * inner.stride;
-  for (std::size_t i = dims_.size(); i-- > 1 && dims_[i].index == dims_[i].size;) {
+  carry();
+}
+
+void Gatherer::carry() {
+  for (std::size_t i = dims_.size(); i-- > 1;) {
+    if (dims_[i].index != dims_[i].size) continue;
     at_ += dims_[i - 1].stride - dims_[i].size * dims_[i].stride;
     dims_[i].index = 0;
     ++dims_[i - 1].index;
@@ -102,10 +170,16 @@ Bytes Gatherer::next(MutableBytes buffer) {
   const std::size_t total = std::min(buffer.size() / itemsize_, remaining_);
   std::size_t filled = 0;  // elements
   while (filled < total) {
+    std::byte* to = buffer.data() + filled * itemsize_;
+    if (const std::int64_t rows = rows_at_once(total - filled); rows > 0) {
+      copy_rows(to, rows);
+      filled += static_cast<std::size_t>(rows) * row_elements_;
+      continue;
+    }
     const Dim& inner = dims_.back();
     const std::int64_t run =
         std::min(inner.size - inner.index, static_cast<std::int64_t>(total - filled));
-    copy_run(buffer.data() + filled * itemsize_, run);
+    copy_run(to, run);
     advance(run);
     filled += static_cast<std::size_t>(run);
   }

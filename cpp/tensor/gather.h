@@ -16,6 +16,9 @@ class Gatherer {
  public:
   explicit Gatherer(const TensorView& view);
 
+  // Goes on at element `element`, in row-major order.
+  void seek(std::uint64_t element);
+
   // Fills `buffer` (a multiple of 16 bytes) and returns what it filled: all of it, less at the
   // end, nothing after it.
   Bytes next(MutableBytes buffer);
@@ -28,14 +31,23 @@ class Gatherer {
   };
 
   void copy_run(std::byte* to, std::int64_t elements) const;
+  std::int64_t rows_at_once(std::size_t room) const;
+  void copy_rows(std::byte* to, std::int64_t rows);
   void advance(std::int64_t elements);
+  void carry();
 
+  const std::byte* begin_;
   const std::byte* at_;
   std::size_t itemsize_;
+  std::size_t elements_;
   std::size_t remaining_;  // elements
   bool conj_, neg_;
   Kind kind_;
   std::vector<Dim> dims_;  // outermost first, adjacent ones coalesced, never empty
+  // The dimension, if any, along which neighbours in memory lie although it is not the innermost,
+  // and how many elements the dimensions inside it have.
+  std::size_t row_dim_;
+  std::size_t row_elements_;
 };
 
 }  // namespace torchnotary

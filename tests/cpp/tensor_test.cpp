@@ -31,11 +31,15 @@ std::vector<std::byte> slow_bytes(const TensorView& view) {
     }
     const std::byte* element = view.data + offset * static_cast<std::int64_t>(itemsize);
     bytes.insert(bytes.end(), element, element + itemsize);
+    if (view.dtype->kind == Kind::boolean) bytes.back() = std::byte{bytes.back() != std::byte{0}};
   }
   return bytes;
 }
 
-TEST(TensorGather, AnyStridesGatherAsAnOdometerDoes) {
+using TensorGather = EveryCpuPath;
+TORCHNOTARY_ON_EVERY_CPU_PATH(TensorGather);
+
+TEST_P(TensorGather, AnyStridesGatherAsAnOdometerDoes) {
   const std::vector<std::byte> memory = random_bytes(1 << 20);
   const std::byte* middle = memory.data() + (1 << 19);
   const std::vector<std::pair<Numbers, Numbers>> layouts = {
@@ -44,6 +48,7 @@ TEST(TensorGather, AnyStridesGatherAsAnOdometerDoes) {
       {{7}, {-3}},
       {{7}, {0}},
       {{0, 5}, {5, 1}},
+      {{5, 0, 3}, {1, 7, 99}},
       {{4, 6}, {1, 4}},
       {{4, 6, 5}, {30, 5, 1}},
       {{4, 6, 5}, {60, 5, 1}},
@@ -51,8 +56,14 @@ TEST(TensorGather, AnyStridesGatherAsAnOdometerDoes) {
       {{1, 6, 1, 5}, {999, 5, 999, 1}},
       {{3, 1000}, {2000, 2}},
       {{2, 3, 2, 3}, {0, 6, 0, 2}},
+      {{40, 37}, {1, 40}},            // transposed
+      {{2, 40, 37}, {1480, 1, 40}},   // channels last
+      {{33, 5, 7}, {1, 33, 165}},     // all axes reversed
+      {{33, 7, 5}, {1, 165, 33}},
+      {{40, 37}, {1, -41}},
+      {{3, 100}, {1, 3}},             // too few rows for a tile
   };
-  for (const char* dtype : {"uint8", "int16", "float32", "float64", "complex128"}) {
+  for (const char* dtype : {"bool", "uint8", "int16", "float32", "float64", "complex128"}) {
     for (const auto& [shape, strides] : layouts) {
       const TensorView view = make(middle, dtype, shape, strides);
       check(view);
@@ -64,7 +75,35 @@ TEST(TensorGather, AnyStridesGatherAsAnOdometerDoes) {
   }
 }
 
-TEST(TensorGather, ABufferSmallerThanARunContinuesWhereItStopped) {
+TEST_P(TensorGather, ASeekGoesOnAsIfEverythingBeforeHadBeenRead) {
+  const std::vector<std::byte> memory = random_bytes(1 << 16);
+  const std::vector<std::pair<Numbers, Numbers>> layouts = {
+      {{40, 37}, {1, 40}}, {{5, 13}, {40, 2}}, {{9, 4, 7}, {1, 63, 9}}, {{}, {}}};
+  for (const auto& [shape, strides] : layouts) {
+    const TensorView view = make(memory.data(), "float32", shape, strides);
+    const std::vector<std::byte> whole = slow_bytes(view);
+    for (std::size_t element = 0; element <= whole.size() / 4; element += 1 + element / 9) {
+      Gatherer gather(view);
+      gather.seek(element);
+      std::vector<std::byte> buffer(whole.size() + 16);
+      const Bytes rest = gather.next(buffer);
+      ASSERT_TRUE(std::ranges::equal(rest, Bytes(whole).subspan(4 * element))) << element;
+      ASSERT_TRUE(gather.next(buffer).empty());
+    }
+  }
+}
+
+TEST_P(TensorGather, LargeStridedTensorsHashInPiecesOnManyThreads) {
+  constexpr std::int64_t kSide = 1031;  // prime: pieces end inside rows
+  const std::vector<std::byte> memory = random_bytes(4 * kSide * kSide);
+  const Numbers shape = {kSide, kSide}, strides = {1, kSide};
+  const TensorView view = make(memory.data(), "float32", shape, strides);
+  const Digest expected = blake3(Blake3Mode::hash(), slow_bytes(view));
+  EXPECT_EQ(commit(view).data_root, expected);
+  EXPECT_EQ(commit(view, Threads(3)).data_root, expected);
+}
+
+TEST_P(TensorGather, ABufferSmallerThanARunContinuesWhereItStopped) {
   const std::vector<std::byte> memory = random_bytes(4096);
   const Numbers shape = {5, 13}, strides = {40, 2};
   const TensorView view = make(memory.data(), "int16", shape, strides);
@@ -105,8 +144,8 @@ TEST(TensorRows, AtMostSoManyRunsAllOfOneLengthButTheLast) {
 }
 
 TEST(TensorRows, EachDigestIsThatOfTheRowAlone) {
-  const std::vector<std::byte> memory = random_bytes(1 << 20);
-  for (const std::int64_t width : {1, 255, 256, 257, 300}) {  // around lanes' 1,024 bytes
+  const std::vector<std::byte> memory = random_bytes(2 << 20);
+  for (const std::int64_t width : {1, 255, 256, 257, 384, 2048}) {  // around chunks' 1,024 bytes
     for (const std::int64_t n : {1, 2, 63, 64, 65, 66, 129, 130}) {
       const Numbers shape = {n, width}, strides = {width + 1, 1};
       const std::vector<Digest> digests =
