@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Blake3', 'View', 'blake3', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'leaf_hash', 'node_hash', 'root', 'root_of_hashes', 'salted', 'salts', 'sha256', 'value_digest']
+__all__: list[str] = ['Blake3', 'View', 'blake3', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'leaf_hash', 'node_hash', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'value_digest']
 class Blake3:
     """
     BLAKE3 in pieces; threads may share it.
@@ -116,6 +116,10 @@ def root_of_hashes(hashes: typing_extensions.Buffer) -> bytes:
 def salted(secret: typing_extensions.Buffer, tree: typing.SupportsInt | typing.SupportsIndex, line: typing.SupportsInt | typing.SupportsIndex, digests: typing_extensions.Buffer) -> bytes:
     """
     The salted forms of digests of slots 0 …, 32 bytes each in one.
+    """
+def salted_root(secret: typing_extensions.Buffer, tree: typing.SupportsInt | typing.SupportsIndex, line: typing.SupportsInt | typing.SupportsIndex, digests: typing_extensions.Buffer) -> bytes:
+    """
+    The RFC 9162 root (32 bytes) over the salted forms of digests of slots 0 ….
     """
 def salts(secret: typing_extensions.Buffer, tree: typing.SupportsInt | typing.SupportsIndex, line: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex) -> bytes:
     """

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import dataclasses
 import functools
+import inspect
 import pickle
 import threading
 import warnings
@@ -17,6 +18,7 @@ import torch
 
 import torchnotary
 from torchnotary import Notary, NotaryError, WeightsChanged
+from torchnotary.capture import surroundings
 
 net = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU()).eval()
 X = torch.arange(24, dtype=torch.float32).reshape(3, 8)
@@ -580,3 +582,17 @@ def test_keyword_names_that_are_no_identifiers_cannot_pose_as_paths(notary):
         'options["a"]["b"]',
         'options["a[\\"b\\"]"]',
     ]
+
+
+def test_the_source_is_read_again_when_another_thread_disturbs_the_parser(monkeypatch):
+    getsource, failures = inspect.getsource, iter([SystemError("AST constructor"), None])
+
+    def disturbed(subject):
+        error = next(failures)
+        if error is not None:
+            raise error
+        return getsource(subject)
+
+    monkeypatch.setattr(surroundings.inspect, "getsource", disturbed)
+    _, text = surroundings._source(Notary)
+    assert text == getsource(Notary)

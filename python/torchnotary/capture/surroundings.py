@@ -13,12 +13,16 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..determinism import settings_in_force
 from .subjects import plain_function
+
+_parsing = threading.Lock()
 
 PACKAGES = (
     "torchnotary",
@@ -75,11 +79,26 @@ def _source(subject: Any) -> tuple[Path | None, str | None]:
     if subject is None:
         return None, None
     try:
-        text = inspect.getsource(subject)
+        text = _getsource(subject)
         path = Path(inspect.getsourcefile(subject) or "")
     except (OSError, TypeError):
         return None, None
     return (path if path.is_file() else None), text
+
+
+def _getsource(subject: Any) -> str:
+    """``inspect.getsource``, tried again while another thread parses.
+
+    CPython counts the depth of syntax trees for the whole interpreter, so that two threads that
+    parse at once, two notaries' writers say, may disturb each other (cpython issue 106905).
+    """
+    for _ in range(100):
+        try:
+            with _parsing:
+                return inspect.getsource(subject)
+        except SystemError:
+            time.sleep(0.001)
+    return inspect.getsource(subject)
 
 
 @functools.lru_cache(maxsize=8)
