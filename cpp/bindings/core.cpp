@@ -23,6 +23,8 @@ void bind_hashing(py::module_& m) {
         "length"_a = 32, "threads"_a = 1,
         "BLAKE3 of a contiguous buffer: `length` bytes of the hash, of the keyed hash (`key`, 32\n"
         "bytes) or of derive-key (`context`). Raises ValueError for another key length or both.");
+  m.def("blake3_many", &tn::py_blake3_many, "buffers"_a, "threads"_a = 1,
+        "The 32-byte BLAKE3 hashes of contiguous buffers, those of equal length side by side.");
   m.def("sha256", &tn::py_sha256, "data"_a,
         "SHA-256 (FIPS 180-4) of a contiguous buffer: 32 bytes.");
 
@@ -126,6 +128,11 @@ void bind_tensor(py::module_& m) {
            "into equal runs. Raises UnsupportedTensor for rank < 2 and for no rows.")
       .def("tobytes", &tn::PyView::tobytes, "The data bytes: row-major, little-endian.");
 
+  m.def("commit", &tn::py_commit, "memory"_a, "threads"_a,
+        "(digest, data root, dtype, shape, nbytes), digests in hex, of memory that the caller keeps\n"
+        "alive, given as (ptr, dtype, shape, strides, conj, neg): a View and its commit() in one.");
+  m.def("commit_many", &tn::py_commit_many, "memories"_a, "threads"_a,
+        "`commit` of each memory of a list, small ones hashed side by side.");
   m.def("salts", &tn::py_salts, "secret"_a, "tree"_a, "line"_a, "n"_a,
         "The salts of slots 0 … n - 1 of a line, 32 bytes each in one; `secret` has 32 bytes.");
   m.def("salted", &tn::py_salted, "secret"_a, "tree"_a, "line"_a, "digests"_a,

@@ -1,8 +1,12 @@
 // Python's face of the hashing room.
 #pragma once
 
+#include <pybind11/typing.h>
+
+#include <deque>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "bindings/buffers.h"
 #include "hashing/blake3.h"
@@ -33,6 +37,28 @@ inline py::bytes py_blake3(const py::buffer& data, const std::optional<py::buffe
   without_gil(buffer.bytes().size() + length,
               [&, output = output] { blake3(mode, buffer.bytes(), output, Threads(threads)); });
   return result;
+}
+
+// Below a megabyte, starting threads costs more than they save.
+inline constexpr std::size_t kWorthThreads = std::size_t{1} << 20;
+
+inline py::typing::List<py::bytes> py_blake3_many(const py::iterable& buffers,
+                                                  std::size_t threads) {
+  std::deque<Buffer> held;
+  std::vector<Bytes> messages;
+  std::size_t size = 0;
+  for (const py::handle object : buffers) {
+    messages.push_back(held.emplace_back(object).bytes());
+    size += messages.back().size();
+  }
+  std::vector<Digest> digests(messages.size());
+  without_gil(size, [&] {
+    blake3_many(Blake3Mode::hash(), messages, digests.data(),
+                Threads(size < kWorthThreads ? 1 : threads));
+  });
+  py::list results(digests.size());
+  for (std::size_t i = 0; i < digests.size(); ++i) results[i] = to_bytes(digests[i]);
+  return results;
 }
 
 inline py::bytes py_sha256(const py::buffer& data) {

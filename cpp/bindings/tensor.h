@@ -1,7 +1,10 @@
 // Python's face of the tensor room: a view over memory that some Python object owns.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,16 +19,50 @@
 
 namespace torchnotary {
 
+// Sizes and strides, in place where there are few: most tensors are.
+class Numbers {
+ public:
+  Numbers(const py::tuple& sizes, const py::tuple& strides)
+      : rank_(sizes.size()), size_(sizes.size() + strides.size()) {
+    if (size_ > few_.size()) many_.resize(size_);
+    std::int64_t* at = data();
+    for (const py::tuple* tuple : {&sizes, &strides}) {
+      for (const py::handle item : *tuple) *at++ = number(item);
+    }
+  }
+  Numbers(const Numbers&) = delete;
+  Numbers& operator=(const Numbers&) = delete;
+
+  std::span<const std::int64_t> sizes() { return {data(), rank_}; }
+  std::span<const std::int64_t> strides() { return {data() + rank_, size_ - rank_}; }
+
+ private:
+  std::int64_t* data() { return many_.empty() ? few_.data() : many_.data(); }
+  static std::int64_t number(py::handle item) {
+    if (PyLong_CheckExact(item.ptr())) {
+      const long long value = PyLong_AsLongLong(item.ptr());
+      if (value != -1 || PyErr_Occurred() == nullptr) return value;
+      PyErr_Clear();
+    }
+    return item.cast<std::int64_t>();
+  }
+
+  std::size_t rank_;
+  std::size_t size_;
+  std::array<std::int64_t, 16> few_;
+  std::vector<std::int64_t> many_;
+};
+
 class PyView {
  public:
   PyView(std::uintptr_t pointer, std::string_view dtype, const py::tuple& shape,
          const py::tuple& strides, bool conj, bool neg, py::object owner)
-      : numbers_(numbers(shape, strides)),
+      : numbers_(shape, strides),
         owner_(std::move(owner)),
         view_{.data = reinterpret_cast<const std::byte*>(pointer),
               .dtype = &dtype_of(dtype),
-              .shape = std::span(numbers_).first(shape.size()),
-              .strides = std::span(numbers_).subspan(shape.size()),
+              .shape = numbers_.sizes(),
+              .strides = numbers_.strides(),
               .conj = conj,
               .neg = neg} {
     check(view_);
@@ -92,19 +129,104 @@ class PyView {
     return strides;
   }
 
-  static std::vector<std::int64_t> numbers(const py::tuple& shape, const py::tuple& strides) {
-    std::vector<std::int64_t> all;
-    all.reserve(shape.size() + strides.size());
-    for (const py::tuple* tuple : {&shape, &strides}) {
-      for (const py::handle item : *tuple) all.push_back(item.cast<std::int64_t>());
-    }
-    return all;
-  }
-
-  std::vector<std::int64_t> numbers_;  // sizes, then strides
+  Numbers numbers_;
   py::object owner_;
   TensorView view_;
 };
+
+// What commit() says of a tensor, in the order of the fields of Python's Commitment.
+using PyCommitment =
+    py::typing::Tuple<py::str, py::str, py::str, py::typing::Tuple<py::int_, py::ellipsis>,
+                      py::int_>;
+
+inline py::str to_hex(const Digest& digest) {
+  static constexpr auto kPairs = [] {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    std::array<std::array<char, 2>, 256> pairs{};
+    for (std::size_t i = 0; i < 256; ++i) pairs[i] = {kDigits[i >> 4], kDigits[i & 15]};
+    return pairs;
+  }();
+  std::array<char, 2 * kDigestSize> text;
+  for (std::size_t i = 0; i < kDigestSize; ++i) {
+    std::copy_n(kPairs[static_cast<std::uint8_t>(digest[i])].data(), 2, text.data() + 2 * i);
+  }
+  return {text.data(), text.size()};
+}
+
+// Memory that the caller holds, as a view: address, dtype, sizes, strides, conj, neg.
+class Memory {
+ public:
+  explicit Memory(const py::tuple& fields)
+      : numbers_(sizes(fields, 2), sizes(fields, 3)),
+        view_{.data = reinterpret_cast<const std::byte*>(item<std::uintptr_t>(fields, 0)),
+              .dtype = &dtype_of(text(fields, 1)),
+              .shape = numbers_.sizes(),
+              .strides = numbers_.strides(),
+              .conj = item<bool>(fields, 4),
+              .neg = item<bool>(fields, 5)} {
+    check(view_);
+  }
+
+  const TensorView& view() const { return view_; }
+
+ private:
+  template <class T>
+  static T item(const py::tuple& fields, std::size_t i) {
+    return py::reinterpret_borrow<py::object>(fields[i]).cast<T>();
+  }
+  // As it is: a list would be converted, and only for as long as this call.
+  static py::tuple sizes(const py::tuple& fields, std::size_t i) {
+    const py::object found = fields[i];
+    if (!py::isinstance<py::tuple>(found)) throw py::type_error("sizes and strides are tuples");
+    return found;
+  }
+  // Borrowed from the string itself; pybind11's own conversion would keep a set of such strings.
+  static std::string_view text(const py::tuple& fields, std::size_t i) {
+    Py_ssize_t size = 0;
+    const char* text = PyUnicode_AsUTF8AndSize(py::object(fields[i]).ptr(), &size);
+    if (text == nullptr) throw py::error_already_set();
+    return {text, static_cast<std::size_t>(size)};
+  }
+
+  Numbers numbers_;
+  TensorView view_;
+};
+
+inline PyCommitment to_python(const Commitment& made, const py::tuple& fields,
+                              const TensorView& view) {
+  // A plain tuple of the same numbers, where the shape is a torch.Size.
+  const auto sizes = py::reinterpret_steal<py::object>(PyTuple_GetSlice(
+      PyTuple_GET_ITEM(fields.ptr(), 2), 0, static_cast<Py_ssize_t>(view.rank())));
+  return PyCommitment(py::make_tuple(to_hex(made.digest), to_hex(made.data_root), fields[1], sizes,
+                                     view.nbytes()));
+}
+
+// PyView and its commit() in one call.
+inline PyCommitment py_commit(const py::tuple& fields, std::size_t threads) {
+  const Memory memory(fields);
+  const TensorView& view = memory.view();
+  const Commitment made =
+      without_gil(view.nbytes(), [&] { return commit(view, Threads(threads)); });
+  return to_python(made, fields, view);
+}
+
+inline std::vector<PyCommitment> py_commit_many(const py::list& memories,
+                                                std::size_t threads) {
+  std::deque<Memory> held;
+  std::vector<TensorView> views;
+  std::size_t nbytes = 0;
+  for (const py::handle fields : memories) {
+    views.push_back(held.emplace_back(py::reinterpret_borrow<py::tuple>(fields)).view());
+    nbytes += views.back().nbytes();
+  }
+  std::vector<Commitment> made(views.size());
+  without_gil(nbytes, [&] { commit_many(views, made.data(), Threads(threads)); });
+  std::vector<PyCommitment> results;
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    results.push_back(to_python(made[i], memories[i], views[i]));
+  }
+  return results;
+}
 
 inline Secret to_secret(const Buffer& buffer) {
   if (buffer.bytes().size() != 32) {

@@ -96,7 +96,49 @@ void short_row_digests(const TensorView& first, std::int64_t stride, std::size_t
   blake3_many(tensor_mode(), messages.data(), message, count, message, out);
 }
 
+// The digests that commit_many() has data roots for, of so many tensors at a time.
+void tensor_digests(std::span<const TensorView> views, Commitment* made, ParallelFor parallel) {
+  std::vector<std::byte> messages;
+  std::vector<std::size_t> ends;
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const std::size_t begin = messages.size();
+    messages.resize(begin + header_size(views[i].rank()) + kDigestSize);
+    const std::size_t end = begin + write_header(views[i], messages.data() + begin);
+    std::copy(made[i].data_root.begin(), made[i].data_root.end(), messages.begin() + end);
+    messages.resize(end + kDigestSize);
+    ends.push_back(messages.size());
+  }
+  std::vector<Bytes> parts;
+  for (std::size_t i = 0, begin = 0; i < ends.size(); begin = ends[i++]) {
+    parts.push_back(Bytes(messages).subspan(begin, ends[i] - begin));
+  }
+  std::vector<Digest> digests(views.size());
+  blake3_many(tensor_mode(), parts, digests.data(), parallel);
+  for (std::size_t i = 0; i < digests.size(); ++i) made[i].digest = digests[i];
+}
+
 }  // namespace
+
+void commit_many(std::span<const TensorView> views, Commitment* made, ParallelFor parallel) {
+  std::vector<Bytes> plain;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    if (is_plain(views[i])) {
+      plain.push_back({views[i].data, views[i].nbytes()});
+      places.push_back(i);
+    } else {
+      made[i].data_root = data_root(views[i], parallel);
+    }
+  }
+  std::vector<Digest> roots(plain.size());
+  blake3_many(Blake3Mode::hash(), plain, roots.data(), parallel);
+  for (std::size_t i = 0; i < places.size(); ++i) made[places[i]].data_root = roots[i];
+  constexpr std::size_t kBatch = 1024;
+  for (std::size_t done = 0; done < views.size(); done += kBatch) {
+    tensor_digests(views.subspan(done, std::min(kBatch, views.size() - done)), made + done,
+                   parallel);
+  }
+}
 
 Digest tensor_digest(const TensorView& view, const Digest& data_root) {
   std::array<std::byte, header_size(255) + kDigestSize> message;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "hashing/bytes.h"
@@ -26,6 +27,10 @@ struct Commitment {
 // Each of these takes a view that check() accepts.
 
 Commitment commit(const TensorView& view, ParallelFor parallel = kSerial);
+
+// The commitments of many tensors, small ones hashed side by side; made[i] is of views[i].
+void commit_many(std::span<const TensorView> views, Commitment* made,
+                 ParallelFor parallel = kSerial);
 
 // The digest of a tensor whose data root is known.
 Digest tensor_digest(const TensorView& view, const Digest& data_root);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Blake3', 'View', 'blake3', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'leaf_hash', 'node_hash', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'value_digest']
+__all__: list[str] = ['Blake3', 'View', 'blake3', 'blake3_many', 'commit', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'leaf_hash', 'node_hash', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'value_digest']
 class Blake3:
     """
     BLAKE3 in pieces; threads may share it.
@@ -63,6 +63,19 @@ def blake3(data: typing_extensions.Buffer, key: typing_extensions.Buffer | None 
     """
     BLAKE3 of a contiguous buffer: `length` bytes of the hash, of the keyed hash (`key`, 32
     bytes) or of derive-key (`context`). Raises ValueError for another key length or both.
+    """
+def blake3_many(buffers: collections.abc.Iterable, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> list[bytes]:
+    """
+    The 32-byte BLAKE3 hashes of contiguous buffers, those of equal length side by side.
+    """
+def commit(memory: tuple, threads: typing.SupportsInt | typing.SupportsIndex) -> tuple[str, str, str, tuple[int, ...], int]:
+    """
+    (digest, data root, dtype, shape, nbytes), digests in hex, of memory that the caller keeps
+    alive, given as (ptr, dtype, shape, strides, conj, neg): a View and its commit() in one.
+    """
+def commit_many(memories: list, threads: typing.SupportsInt | typing.SupportsIndex) -> list[tuple[str, str, str, tuple[int, ...], int]]:
+    """
+    `commit` of each memory of a list, small ones hashed side by side.
     """
 def consistency_proof(leaves: collections.abc.Iterable, size1: typing.SupportsInt | typing.SupportsIndex) -> list[bytes]:
     """

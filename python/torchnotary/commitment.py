@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from torchnotary import _core
 from torchnotary.errors import UnsupportedTensor
-from torchnotary.hashing import threads_for
+from torchnotary.hashing import WORTH_THREADS, thread_count, threads_for
 
 # Bytes up to which a tensor may stand for more memory than it has (`expand`, sliding windows):
 # zeros(1).expand(2**40) is 4 bytes to make and an hour to hash.
 MAX_REPEATED = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Commitment:
+class Commitment(NamedTuple):
     """What a tensor's content commits to (docs/formats.md, "Tensor"); digests in hex.
 
     ``data_root`` is plain BLAKE3 of the elements in row-major order, little-endian, which
@@ -42,11 +40,25 @@ def commit(tensor: Any) -> Commitment:
     Raises `UnsupportedTensor`, naming the layout, dtype or device, where there is no rule, and for
     tensors of more than 64 MiB that stand on half the memory or less (`expand`), naming both sizes.
     """
-    borrowed = view(tensor)
-    data_root, digest = borrowed.commit(threads_for(borrowed.nbytes))
-    return Commitment(
-        digest.hex(), data_root.hex(), borrowed.dtype, borrowed.shape, borrowed.nbytes
-    )
+    if type(tensor) is _core.View:
+        data_root, digest = tensor.commit(threads_for(tensor.nbytes))
+        return Commitment(digest.hex(), data_root.hex(), tensor.dtype, tensor.shape, tensor.nbytes)
+    memory, nbytes, owner = _memory(tensor)
+    threads = 1 if nbytes < WORTH_THREADS else thread_count()
+    made = Commitment._make(_core.commit(memory, threads))
+    del owner  # its memory has been read
+    return made
+
+
+def commit_many(tensors: Iterable[Any]) -> list[Commitment]:
+    """`commit` of each tensor, in order: one call for many, small ones hashed side by side.
+
+    Raises `UnsupportedTensor` as `commit` does, for the first tensor without a rule.
+    """
+    held = [_memory(tensor) for tensor in tensors]
+    threads = threads_for(sum(nbytes for _, nbytes, _ in held))
+    made = _core.commit_many([memory for memory, _, _ in held], threads)
+    return [Commitment._make(fields) for fields in made]
 
 
 def view(tensor: Any) -> _core.View:
@@ -54,15 +66,25 @@ def view(tensor: Any) -> _core.View:
 
     Raises `UnsupportedTensor` as `commit` does.
     """
+    if type(tensor) is _core.View:
+        return tensor
+    memory, _, owner = _memory(tensor)
+    return _core.View(*memory, owner)
+
+
+# Where the elements lie: address, dtype name, sizes, strides in elements, conj, neg; how many bytes
+# they are, and the object that keeps the memory alive.
+_Memory = tuple[tuple[int, str, tuple[int, ...], tuple[int, ...], bool, bool], int, Any]
+
+
+def _memory(tensor: Any) -> _Memory:
     cls = type(tensor)
     torch = sys.modules.get("torch")
     if torch is not None and issubclass(cls, torch.Tensor):
-        return _torch_view(tensor, torch)
+        return _torch_memory(tensor, cls, torch)
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(cls, (numpy.ndarray, numpy.generic)):
-        return _numpy_view(numpy.asanyarray(tensor), numpy)
-    if cls is _core.View:
-        return tensor
+        return _numpy_memory(numpy.asanyarray(tensor), numpy)
     _refuse("this is not a tensor", "a torch.Tensor or numpy.ndarray", cls.__qualname__)
 
 
@@ -78,12 +100,12 @@ def is_tensor(value: Any) -> bool:
     return issubclass(cls, (numpy.ndarray, numpy.generic))
 
 
-# Names by dtype, torch's and numpy's: asking a dtype for its name costs more than the look-up.
-_names: dict[Any, str] = {}
+# Name, bytes an element and whether complex by dtype, torch's and numpy's: asking a dtype costs
+# more than the look-up. Quantised dtypes are never in it.
+_known: dict[Any, tuple[str, int, bool]] = {}
 
 
-def _torch_view(tensor: Any, torch: Any) -> _core.View:
-    cls = type(tensor)
+def _torch_memory(tensor: Any, cls: type, torch: Any) -> _Memory:
     if (
         cls is not torch.Tensor
         and cls is not torch.nn.Parameter
@@ -93,28 +115,38 @@ def _torch_view(tensor: Any, torch: Any) -> _core.View:
         _refuse("a tensor subclass with its own dispatch has no commitment rule", "", cls.__name__)
     if tensor.layout is not torch.strided:
         _refuse("this tensor layout has no commitment rule", "torch.strided", tensor.layout)
-    if tensor.is_quantized:
-        _refuse("quantised tensors have no commitment rule", "a plain dtype", tensor.dtype)
-    if tensor.is_nested:
-        _refuse("nested tensors have no commitment rule", "a plain tensor", "a nested one")
-    if not tensor.is_cpu:
-        if tensor.is_meta:
-            _refuse("a meta tensor has no data", "data on a device", "device meta")
-        _require_own_memory(tensor.shape, tensor.stride(), tensor.element_size())
-        tensor = tensor.detach().cpu()
     dtype = tensor.dtype
-    name = _names.get(dtype)
-    if name is None:
-        name = _names[dtype] = str(dtype).removeprefix("torch.")
+    known = _known.get(dtype)
+    if known is None:
+        if tensor.is_quantized:
+            _refuse("quantised tensors have no commitment rule", "a plain dtype", dtype)
+        name = str(dtype).removeprefix("torch.")
+        known = _known[dtype] = name, dtype.itemsize, dtype.is_complex
+    name, itemsize, is_complex = known
+    if not tensor.is_cpu:
+        tensor = _to_host(tensor)
     try:
         pointer, shape, strides = tensor.data_ptr(), tensor.shape, tensor.stride()
-    except (RuntimeError, ValueError) as error:  # functorch wrappers, lazy parameters: no storage
+    except (RuntimeError, ValueError) as error:
+        if tensor.is_nested:
+            _refuse("nested tensors have no commitment rule", "a plain tensor", "a nested one")
+        # Functorch wrappers, lazy parameters: no storage.
         raise UnsupportedTensor(
             f"the data of this {cls.__name__} cannot be read",
             next_step="commit the tensor outside the transform, or once it is initialised",
         ) from error
-    _require_own_memory(shape, strides, dtype.itemsize)
-    return _core.View(pointer, name, shape, strides, tensor.is_conj(), tensor.is_neg(), tensor)
+    nbytes = math.prod(shape) * itemsize
+    if nbytes > MAX_REPEATED:
+        _require_own_memory(shape, strides, itemsize)
+    conj = is_complex and tensor.is_conj()
+    return (pointer, name, shape, strides, conj, tensor.is_neg()), nbytes, tensor
+
+
+def _to_host(tensor: Any) -> Any:
+    if tensor.is_meta:
+        _refuse("a meta tensor has no data", "data on a device", "device meta")
+    _require_own_memory(tensor.shape, tensor.stride(), tensor.element_size())
+    return tensor.detach().cpu()
 
 
 def _require_own_memory(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> None:
@@ -133,7 +165,7 @@ def _require_own_memory(shape: Sequence[int], strides: Sequence[int], itemsize: 
         )
 
 
-def _numpy_view(array: Any, numpy: Any) -> _core.View:
+def _numpy_memory(array: Any, numpy: Any) -> _Memory:
     if isinstance(array, numpy.ma.MaskedArray):
         _refuse("masked arrays have no commitment rule", "a plain array", "a masked one")
     dtype = array.dtype
@@ -144,20 +176,20 @@ def _numpy_view(array: Any, numpy: Any) -> _core.View:
     if not dtype.isnative:
         array = array.byteswap().view(dtype.newbyteorder("="))
         dtype = array.dtype
-    name = _names.get(dtype)
-    if name is None:
-        name = _names[dtype] = dtype.name
+    known = _known.get(dtype)
+    if known is None:
+        known = _known[dtype] = dtype.name, itemsize, dtype.kind == "c"
     if any(stride % itemsize for stride in array.strides):
         array = array.copy(order="C")  # a field of packed records
-    return _core.View(
+    memory = (
         array.__array_interface__["data"][0],
-        name,
+        known[0],
         array.shape,
         tuple(stride // itemsize for stride in array.strides),
         False,
         False,
-        array,
     )
+    return memory, array.nbytes, array
 
 
 def _refuse(message: str, expected: str, actual: Any) -> NoReturn:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchnotary import UnsupportedTensor, _core, commit
-from torchnotary.commitment import is_tensor, view
+from torchnotary.commitment import commit_many, is_tensor, view
 
 torch = pytest.importorskip("torch")
 
@@ -414,3 +414,31 @@ def test_importing_commitment_imports_neither_torch_nor_numpy():
     code += "assert not {'torch', 'numpy'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_many_tensors_have_the_commitments_that_each_has_alone():
+    draw = np.random.default_rng(7)
+    tensors = [torch.from_numpy(draw.standard_normal((i % 5, i % 3, 8))) for i in range(60)]
+    tensors += [torch.randn(40, 300).t(), torch.randn(3, 4, dtype=torch.complex64).conj()]
+    tensors += [np.arange(9, dtype=">i4"), torch.tensor(True), torch.randn(2 << 20)]
+    assert commit_many(iter(tensors)) == [commit(tensor) for tensor in tensors]
+    assert commit_many([]) == []
+
+
+def test_one_tensor_without_a_rule_among_many_is_refused():
+    with pytest.raises(UnsupportedTensor, match="layout"):
+        commit_many([torch.ones(2), torch.eye(2).to_sparse()])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        (16,),
+        (16, b"float32", (0,), (1,), False, False),
+        (16, "float32", [0], (1,), False, False),
+    ],
+)
+def test_memory_described_by_other_fields_is_refused(fields):
+    with pytest.raises((TypeError, IndexError)):
+        _core.commit(fields, 1)

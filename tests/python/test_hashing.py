@@ -67,6 +67,20 @@ def test_digests_equal_the_packaged_ones_at_any_length_and_alignment(length, off
     assert hashing.sha256(data) == hashlib.sha256(data).digest()
 
 
+@given(st.lists(st.sampled_from([0, 1, 64, 65, 1000, 1024, 4096, 70_000, 2 << 20]), max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_many_buffers_have_the_digests_that_each_has_alone(lengths):
+    buffers = [memoryview(MATERIAL)[i : i + n] for i, n in enumerate(lengths)]
+    assert hashing.blake3_many(iter(buffers)) == [packaged.blake3(b).digest() for b in buffers]
+
+
+def test_a_buffer_with_gaps_among_many_is_a_type_error():
+    with pytest.raises(TypeError, match="contiguous"):
+        hashing.blake3_many([b"a", memoryview(b"abcd")[::2]])
+    with pytest.raises(TypeError):
+        hashing.blake3_many([b"a", "text"])
+
+
 @given(st.lists(st.sampled_from([0, 1, 63, 64, 65, 1023, 1024, 1025, 5000, 131072, 200_001])))
 @settings(max_examples=100, deadline=None)
 def test_an_incremental_digest_does_not_depend_on_where_the_input_is_cut(pieces):

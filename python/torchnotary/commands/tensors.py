@@ -11,7 +11,6 @@ from typing import Any
 from .. import _core
 from ..commitment import Commitment, commit, is_tensor
 from ..files import open_regular
-from ..hashing import threads_for
 from ..safetensors_header import read_header
 from .output import UsageProblem
 
@@ -36,14 +35,7 @@ def to_library(view: _core.View) -> Any:
 def commitments_of(path: Path) -> list[tuple[str, Commitment]]:
     """Name and commitment of every tensor in a .safetensors, .npy, .npz or .pt file; any other
     file is one tensor, its bytes (uint8)."""
-    return [(name, _commit(tensor)) for name, tensor in _tensors(path)]
-
-
-def _commit(tensor: Any) -> Commitment:
-    if not isinstance(tensor, _core.View):
-        return commit(tensor)
-    root, digest = tensor.commit(threads_for(tensor.nbytes))
-    return Commitment(digest.hex(), root.hex(), tensor.dtype, tensor.shape, tensor.nbytes)
+    return [(name, commit(tensor)) for name, tensor in _tensors(path)]
 
 
 def _tensors(path: Path) -> Iterator[tuple[str, Any]]:
