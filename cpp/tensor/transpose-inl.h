@@ -1,4 +1,4 @@
-// Transposing tiles of 32-bit elements in registers, for each Highway target that includes this
+// Transposing tiles of 8, 16 and 32-bit elements in registers, for each Highway target that includes this
 // file: each line of memory is read once and written once, whatever the strides alias.
 #if defined(TORCHNOTARY_TENSOR_TRANSPOSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TORCHNOTARY_TENSOR_TRANSPOSE_INL_H_
@@ -57,8 +57,47 @@ void TransposeTile(const std::byte* from, std::int64_t stride, std::byte* to, st
   }
 }
 
-constexpr TileKernel kTile = {.side = hn::MaxLanes(hn::ScalableTag<uint32_t>()),
-                              .transpose = TransposeTile};
+// A tile of 2 * lanes rows and as many columns of 16-bit elements: neighbours become one word.
+void TransposeTile16(const std::byte* from, std::int64_t stride, std::byte* to,
+                     std::size_t pitch) {
+  const hn::ScalableTag<uint16_t> d;
+  constexpr size_t kVector = 2 * hn::MaxLanes(d);
+  constexpr size_t kLanes = kVector / 4;
+  alignas(64) std::byte words[kLanes * 2 * kVector];
+  const auto column = [&](size_t j) {
+    return hn::LoadU(d, reinterpret_cast<const uint16_t*>(from + static_cast<int64_t>(j) * stride));
+  };
+  for (size_t j = 0; j < kLanes; ++j) {
+    hn::StoreInterleaved2(column(2 * j), column(2 * j + 1), d,
+                          reinterpret_cast<uint16_t*>(words + j * 2 * kVector));
+  }
+  for (size_t part = 0; part < 2; ++part) {
+    TransposeTile(words + part * kVector, 2 * kVector, to + part * kLanes * pitch, pitch);
+  }
+}
+
+// A tile of 4 * lanes rows and as many columns of 8-bit elements.
+void TransposeTile8(const std::byte* from, std::int64_t stride, std::byte* to, std::size_t pitch) {
+  const hn::ScalableTag<uint8_t> d;
+  constexpr size_t kVector = hn::MaxLanes(d);
+  constexpr size_t kLanes = kVector / 4;
+  alignas(64) std::byte words[kLanes * 4 * kVector];
+  const auto column = [&](size_t j) {
+    return hn::LoadU(d, reinterpret_cast<const uint8_t*>(from + static_cast<int64_t>(j) * stride));
+  };
+  for (size_t j = 0; j < kLanes; ++j) {
+    hn::StoreInterleaved4(column(4 * j), column(4 * j + 1), column(4 * j + 2), column(4 * j + 3), d,
+                          reinterpret_cast<uint8_t*>(words + j * 4 * kVector));
+  }
+  for (size_t part = 0; part < 4; ++part) {
+    TransposeTile(words + part * kVector, 4 * kVector, to + part * kLanes * pitch, pitch);
+  }
+}
+
+constexpr TileKernels kTiles = {.lanes = hn::MaxLanes(hn::ScalableTag<uint32_t>()),
+                                .bits8 = TransposeTile8,
+                                .bits16 = TransposeTile16,
+                                .bits32 = TransposeTile};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace torchnotary
