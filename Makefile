@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 DEBIAN_PACKAGES := libhwy-dev libgtest-dev libbenchmark-dev
 CPP_SOURCES := $(shell find cpp -type f)
 CMAKE_SOURCES := $(wildcard cmake/*)
-CPP_TESTS := $(shell find tests/cpp -type f)
+CPP_TESTS := $(shell find tests/cpp benchmarks/cpp -type f)
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 export HF_HUB_OFFLINE := 1
@@ -33,7 +33,7 @@ test-cpp: $(STAMP)/cpp-tests
 test-python: $(STAMP)/package
 	@$(PY) -m pytest -q
 
-bench: $(STAMP)/package  ## the measured figures: a table, and JSON in benchmarks/results
+bench: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/bench  ## the measured figures: a table, and JSON in benchmarks/results
 	@$(PY) benchmarks/run.py
 
 lint: $(STAMP)/package  ## ruff over Python, clang-format over C++ where installed
@@ -81,8 +81,13 @@ $(STAMP)/package: pyproject.toml constraints.txt CMakeLists.txt $(CMAKE_SOURCES)
 	@touch $@
 
 $(STAMP)/cpp-tests: CMakeLists.txt $(CMAKE_SOURCES) $(CPP_SOURCES) $(CPP_TESTS) | $(STAMP)/build-tools
-	@echo "building the C++ tests"
+	@echo "building the C++ tests and benchmarks"
 	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
-	  cmake -S . -B build/cpp -DCMAKE_BUILD_TYPE=Release -DTORCHNOTARY_BUILD_TESTS=ON \
+	  cmake -S . -B build/cpp -DCMAKE_BUILD_TYPE=Release -DTORCHNOTARY_BUILD_TESTS=ON -DTORCHNOTARY_BUILD_BENCHMARKS=ON \
 	    -DTORCHNOTARY_BUILD_PYTHON=OFF -DTORCHNOTARY_TORCH=OFF >/dev/null && cmake --build build/cpp
+	@touch $@
+
+# The peers that benchmarks measure against.
+$(STAMP)/bench: pyproject.toml constraints.txt | $(STAMP)/package
+	@$(PIP) install -q -c constraints.txt $$(sed -n '/^bench = \[/,/^\]/s/^ *"\(.*\)",$$/\1/p' pyproject.toml)
 	@touch $@

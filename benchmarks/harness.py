@@ -50,16 +50,20 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. ``target`` bounds the median from above; figures without one inform."""
+    """One figure. ``target`` bounds the median from above, ``at_least`` from below; figures with
+    neither inform."""
 
     figure: str
     unit: str
     summary: Summary
     target: float | None = None
     note: str = ""
+    at_least: float | None = None
 
     @property
     def met(self) -> bool | None:
+        if self.at_least is not None:
+            return self.summary.median >= self.at_least
         return None if self.target is None else self.summary.median <= self.target
 
     def as_json(self) -> dict[str, Any]:
@@ -91,6 +95,10 @@ class Pairs:
     def ratios(self) -> list[float]:
         """Ours over peer, round by round."""
         return [ours / peer for peer, ours in zip(self.peer, self.ours, strict=True)]
+
+    def speedups(self) -> list[float]:
+        """How many times as fast as the peer ours was, round by round."""
+        return [peer / ours for peer, ours in zip(self.peer, self.ours, strict=True)]
 
 
 def alternate(

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from harness import Row
 
-_WIDTH = 132
+_WIDTH = 144
 
 
 def machine() -> dict[str, Any]:
@@ -112,7 +112,7 @@ def print_table(topic: str, rows: Sequence[Row], about: Mapping[str, Any]) -> No
         title += f"; others had {about['others']:.0%} of the CPUs"
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     table = Table(title=title + ")", title_justify="left", title_style="bold", expand=False)
-    table.add_column("figure", overflow="fold")
+    table.add_column("figure", no_wrap=True)
     table.add_column("unit")
     for column in ("median", "min", "q1", "q3", "p99", "max", "n"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -130,10 +130,11 @@ def print_table(topic: str, rows: Sequence[Row], about: Mapping[str, Any]) -> No
 
 
 def verdict(row: Row) -> str:
-    """``≤ 100 met`` or ``≤ 100 MISSED``; empty where a figure has no target."""
-    if row.target is None:
+    """``≤ 100 met`` or ``≥ 2 MISSED``; empty where a figure has no target."""
+    if row.met is None:
         return ""
-    return f"≤ {_number(row.target)} {'met' if row.met else 'MISSED'}"
+    bound = f"≤ {_number(row.target)}" if row.at_least is None else f"≥ {_number(row.at_least)}"
+    return f"{bound} {'met' if row.met else 'MISSED'}"
 
 
 def closing_line(rows: Sequence[Row]) -> str:
