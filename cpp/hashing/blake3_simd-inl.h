@@ -89,6 +89,8 @@ HWY_INLINE void FetchAhead(const Blake3Batch& batch, size_t first, size_t at) {
 // Chaining values or keys, and counters, of all lanes.
 template <class V>
 struct Lanes {
+  // Written out, since GCC compiles an implicit one without the target of its surroundings.
+  HWY_INLINE Lanes() {}
   V cv[8];
   V low, high;  // of the counters
 };
@@ -225,6 +227,15 @@ HWY_NOINLINE void HashLanes(D d, const Blake3Batch& batch, size_t first, size_t 
                   batch.output_stride);
 }
 
+// The same in half a vector where that is enough; with 128 bits there is none of whole blocks.
+template <class D>
+HWY_INLINE void HashFewerLanes(D d, const Blake3Batch& batch, size_t first, size_t count) {
+  if constexpr (hn::MaxLanes(D()) > 8) {
+    if (count <= hn::MaxLanes(D()) / 2) return HashLanes(hn::Half<D>(), batch, first, count);
+  }
+  HashLanes(d, batch, first, count);
+}
+
 // Whether the messages lie one after the other, as whole chunks do and as parents do.
 HWY_INLINE bool IsAdjacent(const Blake3Batch& batch, size_t length) {
   return batch.length == length && batch.stride == length && batch.inputs == nullptr &&
@@ -243,10 +254,8 @@ void HashBatch(const Blake3Batch& batch) {
       HashAdjacent<kBlockSize>(full, batch, first);
     } else if (count <= kMostRows) {
       HashFew(batch, first, count);
-    } else if (kLanes > 8 && count <= kLanes / 2) {
-      HashLanes(hn::Half<decltype(full)>(), batch, first, count);
     } else {
-      HashLanes(full, batch, first, count);
+      HashFewerLanes(full, batch, first, count);
     }
   }
 }

@@ -12,6 +12,10 @@
 
 #if HWY_ARCH_X86
 #include <cpuid.h>
+#elif HWY_ARCH_ARM_A64 && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#define TORCHNOTARY_ARM_LINUX 1
 #endif
 
 namespace torchnotary {
@@ -30,8 +34,19 @@ constexpr std::array<NamedPath, 4> kPaths = {{
     {CpuPath::portable, "portable", 0},
 }};
 
+// Highway's targets on this machine. On ARM Linux the kernel is asked what Highway would ask it:
+// its NEON target is compiled with AES. That leaves nothing of Highway to link, so that its
+// headers are enough to cross-compile.
+int64_t machine_targets() {
+#if TORCHNOTARY_ARM_LINUX
+  return (getauxval(AT_HWCAP) & HWCAP_AES) != 0 ? HWY_NEON : 0;
+#else
+  return hwy::SupportedTargets();
+#endif
+}
+
 std::vector<CpuPath> detect_paths() {
-  const int64_t machine = hwy::SupportedTargets() & HWY_TARGETS;
+  const int64_t machine = machine_targets() & HWY_TARGETS;
   std::vector<CpuPath> found;
   for (const NamedPath& entry : kPaths) {
     if (entry.target == 0 || (machine & entry.target) != 0) found.push_back(entry.path);
@@ -94,6 +109,9 @@ bool cpu_has_sha256() {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
     return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & (1u << 29)) != 0;
   }();
+  return machine && allowed;
+#elif TORCHNOTARY_ARM_LINUX
+  static const bool machine = (getauxval(AT_HWCAP) & HWCAP_SHA2) != 0;
   return machine && allowed;
 #else
   return false && allowed;
