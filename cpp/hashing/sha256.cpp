@@ -17,6 +17,8 @@ std::uint32_t big_endian(std::uint32_t word) { return __builtin_bswap32(word); }
 void compress(std::uint32_t state[8], const std::byte* data, std::size_t blocks) {
 #if HWY_ARCH_X86
   if (cpu_has_sha256()) return sha256_blocks_x86(state, data, blocks);
+#elif HWY_ARCH_ARM_A64
+  if (cpu_has_sha256()) return sha256_blocks_arm(state, data, blocks);
 #endif
   sha256_blocks_portable(state, data, blocks);
 }

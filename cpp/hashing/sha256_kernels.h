@@ -26,6 +26,9 @@ void sha256_blocks_portable(std::uint32_t state[8], const std::byte* data, std::
 #if HWY_ARCH_X86
 // The same with the SHA instructions; only where cpu_has_sha256().
 void sha256_blocks_x86(std::uint32_t state[8], const std::byte* data, std::size_t blocks);
+#elif HWY_ARCH_ARM_A64
+// The same with those of ARMv8.
+void sha256_blocks_arm(std::uint32_t state[8], const std::byte* data, std::size_t blocks);
 #endif
 
 // Messages side by side: `lanes` of them, in the layout that sha256_lanes-inl.h describes.
