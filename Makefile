@@ -12,15 +12,32 @@ DEBIAN_PACKAGES := libhwy-dev libgtest-dev libbenchmark-dev
 CPP_SOURCES := $(shell find cpp -type f)
 CMAKE_SOURCES := $(wildcard cmake/*)
 CPP_TESTS := $(shell find tests/cpp benchmarks/cpp -type f)
+FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/*_fuzz.cpp)))
+# Executions of each fuzz target.
+FUZZ_RUNS ?= 1000000
+QEMU_AARCH64 := qemu-aarch64 -L /usr/aarch64-linux-gnu
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test test-cpp test-python bench lint stubs clean
+# Shell functions: `configure FOLDER OPTION...` and `need PACKAGE...`, which installs the missing
+# ones as root on Debian.
+define CONFIGURE
+configure() { cmake -S . -B "$$@" -DTORCHNOTARY_BUILD_PYTHON=OFF -DTORCHNOTARY_TORCH=OFF >/dev/null; }
+endef
+define NEED
+need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+  missing=$$(for p in "$$@"; do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+  if [ -n "$$missing" ]; then echo "installing" $$missing; \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
+endef
+
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize fuzz bench lint stubs clean
 
 help:  ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP)/package  ## record a real model, verify, reproduce, tamper: the whole story
 	@$(VENV)/bin/torchnotary demo
@@ -32,6 +49,26 @@ test-cpp: $(STAMP)/cpp-tests
 
 test-python: $(STAMP)/package
 	@$(PY) -m pytest -q
+
+test-aarch64: $(STAMP)/cpp-tests $(STAMP)/cpp-tests-aarch64 $(STAMP)/package  ## the C++ tests on emulated ARM, and digests compared between machines
+	@ctest --test-dir build/aarch64 --output-on-failure
+	@$(PY) tests/python/golden_digests.py build/cpp/tests/cpp/golden_digests \
+	  "$(QEMU_AARCH64) build/aarch64/tests/cpp/golden_digests"
+
+sanitize: $(STAMP)/cpp-tests-sanitize  ## the C++ tests on every CPU path under address and undefined-behaviour sanitizers
+	@set -e; for path in $$(build/sanitize/tests/cpp/golden_digests); do \
+	  echo "TORCHNOTARY_CPU=$$path"; \
+	  TORCHNOTARY_CPU=$$path ctest --test-dir build/sanitize --output-on-failure; done
+
+fuzz: $(STAMP)/fuzz  ## libFuzzer, FUZZ_RUNS executions of each target, under the same sanitizers
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	  corpus=build/fuzz/corpus/$$target; mkdir -p $$corpus; \
+	  build/fuzz/tests/fuzz/seeds $$target $$corpus; \
+	  echo "$$target: $(FUZZ_RUNS) executions"; \
+	  build/fuzz/tests/fuzz/$$target -runs=$(FUZZ_RUNS) -max_len=4096 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/$$target- $$corpus 2>build/fuzz/$$target.log || \
+	    { tail -40 build/fuzz/$$target.log; exit 1; }; \
+	  grep -E 'DONE|stat::' build/fuzz/$$target.log | tail -8; done
 
 bench: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/bench  ## the measured figures: a table, and JSON in benchmarks/results
 	@$(PY) benchmarks/run.py
@@ -54,11 +91,7 @@ clean:  ## remove .venv, build folders and outputs
 $(STAMP)/system:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "torchnotary needs Python >= 3.10; found $$($(PYTHON) --version). Next: make PYTHON=/path/to/python3.10 $(MAKECMDGOALS)"; exit 1; }
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  missing=$$(for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	  if [ -n "$$missing" ]; then echo "installing $$missing"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
-	    || echo "apt-get failed: CMake will fetch what is missing"; fi; fi
+	@$(NEED); need $(DEBIAN_PACKAGES) || echo "apt-get failed: CMake will fetch what is missing"
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "could not make $(VENV). Next: install your system's python3-venv package"; exit 1; }
 	@mkdir -p $(STAMP) && touch $@
@@ -80,11 +113,44 @@ $(STAMP)/package: pyproject.toml constraints.txt CMakeLists.txt $(CMAKE_SOURCES)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PIP) install -q --no-build-isolation -c constraints.txt -e ".[demo,test,dev]"
 	@touch $@
 
-$(STAMP)/cpp-tests: CMakeLists.txt $(CMAKE_SOURCES) $(CPP_SOURCES) $(CPP_TESTS) | $(STAMP)/build-tools
+CPP_INPUTS := CMakeLists.txt $(CMAKE_SOURCES) $(CPP_SOURCES) $(CPP_TESTS)
+
+$(STAMP)/cpp-tests: $(CPP_INPUTS) | $(STAMP)/build-tools
 	@echo "building the C++ tests and benchmarks"
-	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
-	  cmake -S . -B build/cpp -DCMAKE_BUILD_TYPE=Release -DTORCHNOTARY_BUILD_TESTS=ON -DTORCHNOTARY_BUILD_BENCHMARKS=ON \
-	    -DTORCHNOTARY_BUILD_PYTHON=OFF -DTORCHNOTARY_TORCH=OFF >/dev/null && cmake --build build/cpp
+	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
+	  configure build/cpp -DCMAKE_BUILD_TYPE=Release -DTORCHNOTARY_BUILD_TESTS=ON \
+	    -DTORCHNOTARY_BUILD_BENCHMARKS=ON && \
+	  cmake --build build/cpp
+	@touch $@
+
+$(STAMP)/cpp-tests-sanitize: $(CPP_INPUTS) | $(STAMP)/build-tools
+	@echo "building the C++ tests with sanitizers"
+	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
+	  configure build/sanitize -DCMAKE_BUILD_TYPE=Sanitize -DTORCHNOTARY_BUILD_TESTS=ON && \
+	  cmake --build build/sanitize
+	@touch $@
+
+# Debian's GoogleTest is built for this machine alone, so that here its sources are compiled.
+$(STAMP)/cpp-tests-aarch64: $(CPP_INPUTS) | $(STAMP)/build-tools
+	@$(NEED); need g++-aarch64-linux-gnu qemu-user googletest
+	@command -v aarch64-linux-gnu-g++ qemu-aarch64 >/dev/null || \
+	  { echo "aarch64-linux-gnu-g++ or qemu-aarch64 is missing. Next: apt-get install g++-aarch64-linux-gnu qemu-user"; exit 1; }
+	@echo "building the C++ tests for aarch64"
+	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
+	  configure build/aarch64 -DCMAKE_BUILD_TYPE=Release -DTORCHNOTARY_BUILD_TESTS=ON \
+	    -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake \
+	    $$(test -d /usr/src/googletest && echo -DFETCHCONTENT_SOURCE_DIR_GOOGLETEST=/usr/src/googletest) && \
+	  cmake --build build/aarch64
+	@touch $@
+
+$(STAMP)/fuzz: $(CPP_INPUTS) $(wildcard tests/fuzz/*) | $(STAMP)/build-tools
+	@$(NEED); need clang libclang-rt-14-dev
+	@command -v clang++ >/dev/null || \
+	  { echo "libFuzzer comes with Clang, which is missing. Next: apt-get install clang libclang-rt-14-dev"; exit 1; }
+	@echo "building the fuzz targets"
+	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
+	  configure build/fuzz -DCMAKE_BUILD_TYPE=Fuzz -DCMAKE_CXX_COMPILER=clang++ && \
+	  cmake --build build/fuzz
 	@touch $@
 
 # The peers that benchmarks measure against.
