@@ -129,8 +129,9 @@ void bind_tensor(py::module_& m) {
       .def("tobytes", &tn::PyView::tobytes, "The data bytes: row-major, little-endian.");
 
   m.def("commit", &tn::py_commit, "memory"_a, "threads"_a,
-        "(digest, data root, dtype, shape, nbytes), digests in hex, of memory that the caller keeps\n"
-        "alive, given as (ptr, dtype, shape, strides, conj, neg): a View and its commit() in one.");
+        "(digest, data root, dtype, shape, nbytes, layout), digests in hex, of memory that the\n"
+        "caller keeps alive, given as (ptr, dtype, shape, strides, conj, neg): a View and its\n"
+        "commit() in one.");
   m.def("commit_many", &tn::py_commit_many, "memories"_a, "threads"_a,
         "`commit` of each memory of a list, small ones hashed side by side.");
   m.def("salts", &tn::py_salts, "secret"_a, "tree"_a, "line"_a, "n"_a,

@@ -137,7 +137,7 @@ class PyView {
 // What commit() says of a tensor, in the order of the fields of Python's Commitment.
 using PyCommitment =
     py::typing::Tuple<py::str, py::str, py::str, py::typing::Tuple<py::int_, py::ellipsis>,
-                      py::int_>;
+                      py::int_, py::str>;
 
 inline py::str to_hex(const Digest& digest) {
   static constexpr auto kPairs = [] {
@@ -198,7 +198,7 @@ inline PyCommitment to_python(const Commitment& made, const py::tuple& fields,
   const auto sizes = py::reinterpret_steal<py::object>(PyTuple_GetSlice(
       PyTuple_GET_ITEM(fields.ptr(), 2), 0, static_cast<Py_ssize_t>(view.rank())));
   return PyCommitment(py::make_tuple(to_hex(made.digest), to_hex(made.data_root), fields[1], sizes,
-                                     view.nbytes()));
+                                     view.nbytes(), py::str("strided")));
 }
 
 // PyView and its commit() in one call.

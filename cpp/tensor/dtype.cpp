@@ -35,6 +35,26 @@ constexpr std::array kDTypes = {
     DType{"float8_e8m0fnu", 1, Kind::opaque},
     // Two 4-bit values in one element of one byte.
     DType{"float4_e2m1fn_x2", 1, Kind::opaque},
+    // Bits whose meaning torch leaves to others; integers of 1 to 7 bits take a byte each.
+    DType{"bits1x8", 1, Kind::opaque},
+    DType{"bits2x4", 1, Kind::opaque},
+    DType{"bits4x2", 1, Kind::opaque},
+    DType{"bits8", 1, Kind::opaque},
+    DType{"bits16", 2, Kind::opaque},
+    DType{"int1", 1, Kind::opaque},
+    DType{"int2", 1, Kind::opaque},
+    DType{"int3", 1, Kind::opaque},
+    DType{"int4", 1, Kind::opaque},
+    DType{"int5", 1, Kind::opaque},
+    DType{"int6", 1, Kind::opaque},
+    DType{"int7", 1, Kind::opaque},
+    DType{"uint1", 1, Kind::opaque},
+    DType{"uint2", 1, Kind::opaque},
+    DType{"uint3", 1, Kind::opaque},
+    DType{"uint4", 1, Kind::opaque},
+    DType{"uint5", 1, Kind::opaque},
+    DType{"uint6", 1, Kind::opaque},
+    DType{"uint7", 1, Kind::opaque},
 };
 
 }  // namespace

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from torchnotary import _core
+from torchnotary import _core, layouts
+from torchnotary.composite import STRIDED, Composite
 from torchnotary.errors import UnsupportedTensor
 from torchnotary.hashing import WORTH_THREADS, thread_count, threads_for
 
@@ -23,7 +24,9 @@ class Commitment(NamedTuple):
     """What a tensor's content commits to (docs/formats.md, "Tensor"); digests in hex.
 
     ``data_root`` is plain BLAKE3 of the elements in row-major order, little-endian, which
-    ``b3sum`` can check; ``digest`` covers it together with dtype, shape and size.
+    ``b3sum`` can check; ``digest`` covers it together with dtype, shape and size. Of a sparse,
+    quantised or nested tensor ``data_root`` is plain BLAKE3 of the digests of its components,
+    ``nbytes`` the sum of theirs, and ``layout`` says which kind it is.
     """
 
     digest: str
@@ -31,23 +34,27 @@ class Commitment(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+    layout: str = STRIDED
 
 
 def commit(tensor: Any) -> Commitment:
     """Commit to a torch tensor, numpy array or numpy scalar, on any device, of any strides.
 
-    Equal content gives equal digests, whatever library, device or memory layout holds it.
+    Equal content gives equal digests, whatever library, device or memory layout holds it. Sparse,
+    quantised and nested torch tensors are committed to by their components.
     Raises `UnsupportedTensor`, naming the layout, dtype or device, where there is no rule, and for
     tensors of more than 64 MiB that stand on half the memory or less (`expand`), naming both sizes.
     """
-    if type(tensor) is _core.View:
-        data_root, digest = tensor.commit(threads_for(tensor.nbytes))
-        return Commitment(digest.hex(), data_root.hex(), tensor.dtype, tensor.shape, tensor.nbytes)
-    memory, nbytes, owner = _memory(tensor)
-    threads = 1 if nbytes < WORTH_THREADS else thread_count()
-    made = Commitment._make(_core.commit(memory, threads))
+    found = _find(tensor)
+    if type(found) is not tuple:
+        data_root, digest = found.commit(threads_for(found.nbytes))
+        layout = found.layout if type(found) is Composite else STRIDED
+        hexes = digest.hex(), data_root.hex()
+        return Commitment(*hexes, found.dtype, found.shape, found.nbytes, layout)
+    memory, nbytes, owner = found
+    made = _core.commit(memory, 1 if nbytes < WORTH_THREADS else thread_count())
     del owner  # its memory has been read
-    return made
+    return Commitment._make(made)
 
 
 def commit_many(tensors: Iterable[Any]) -> list[Commitment]:
@@ -55,20 +62,25 @@ def commit_many(tensors: Iterable[Any]) -> list[Commitment]:
 
     Raises `UnsupportedTensor` as `commit` does, for the first tensor without a rule.
     """
-    held = [_memory(tensor) for tensor in tensors]
-    threads = threads_for(sum(nbytes for _, nbytes, _ in held))
-    made = _core.commit_many([memory for memory, _, _ in held], threads)
-    return [Commitment._make(fields) for fields in made]
+    found = [_find(tensor) for tensor in tensors]
+    ordinary = [each for each in found if type(each) is tuple]
+    threads = threads_for(sum(nbytes for _, nbytes, _ in ordinary))
+    made = iter(_core.commit_many([memory for memory, _, _ in ordinary], threads))
+    return [
+        Commitment._make(next(made)) if type(each) is tuple else commit(each) for each in found
+    ]
 
 
-def view(tensor: Any) -> _core.View:
-    """The tensor's memory as `_core.View`, borrowed where it lies on the CPU; not yet hashed.
+def view(tensor: Any) -> _core.View | Composite:
+    """The tensor's memory as `_core.View`, borrowed where it lies on the CPU; not yet hashed. Of a
+    sparse, quantised or nested tensor those of its components, as `Composite`.
 
     Raises `UnsupportedTensor` as `commit` does.
     """
-    if type(tensor) is _core.View:
-        return tensor
-    memory, _, owner = _memory(tensor)
+    found = _find(tensor)
+    if type(found) is not tuple:
+        return found
+    memory, _, owner = found
     return _core.View(*memory, owner)
 
 
@@ -77,14 +89,16 @@ def view(tensor: Any) -> _core.View:
 _Memory = tuple[tuple[int, str, tuple[int, ...], tuple[int, ...], bool, bool], int, Any]
 
 
-def _memory(tensor: Any) -> _Memory:
+def _find(tensor: Any) -> _Memory | _core.View | Composite:
     cls = type(tensor)
     torch = sys.modules.get("torch")
     if torch is not None and issubclass(cls, torch.Tensor):
-        return _torch_memory(tensor, cls, torch)
+        return _of_torch(tensor, cls, torch)
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(cls, (numpy.ndarray, numpy.generic)):
-        return _numpy_memory(numpy.asanyarray(tensor), numpy)
+        return _of_numpy(numpy.asanyarray(tensor), numpy)
+    if cls is _core.View or cls is Composite:
+        return tensor
     _refuse("this is not a tensor", "a torch.Tensor or numpy.ndarray", cls.__qualname__)
 
 
@@ -105,31 +119,33 @@ def is_tensor(value: Any) -> bool:
 _known: dict[Any, tuple[str, int, bool]] = {}
 
 
-def _torch_memory(tensor: Any, cls: type, torch: Any) -> _Memory:
+def _of_torch(tensor: Any, cls: type, torch: Any) -> _Memory | Composite:
     if (
         cls is not torch.Tensor
         and cls is not torch.nn.Parameter
         and cls.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
     ):
         # FakeTensor, DTensor, quantised wrappers …: the class alone knows what its data are.
+        if layouts.is_jagged(tensor):
+            return layouts.composite_of(tensor, torch, view)
         _refuse("a tensor subclass with its own dispatch has no commitment rule", "", cls.__name__)
     if tensor.layout is not torch.strided:
-        _refuse("this tensor layout has no commitment rule", "torch.strided", tensor.layout)
+        return layouts.composite_of(tensor, torch, view)
     dtype = tensor.dtype
     known = _known.get(dtype)
     if known is None:
         if tensor.is_quantized:
-            _refuse("quantised tensors have no commitment rule", "a plain dtype", dtype)
+            return layouts.composite_of(tensor, torch, view)
         name = str(dtype).removeprefix("torch.")
         known = _known[dtype] = name, dtype.itemsize, dtype.is_complex
     name, itemsize, is_complex = known
-    if not tensor.is_cpu:
+    if not tensor.is_cpu and not tensor.is_nested:
         tensor = _to_host(tensor)
     try:
         pointer, shape, strides = tensor.data_ptr(), tensor.shape, tensor.stride()
     except (RuntimeError, ValueError) as error:
         if tensor.is_nested:
-            _refuse("nested tensors have no commitment rule", "a plain tensor", "a nested one")
+            return layouts.composite_of(tensor, torch, view)
         # Functorch wrappers, lazy parameters: no storage.
         raise UnsupportedTensor(
             f"the data of this {cls.__name__} cannot be read",
@@ -165,7 +181,7 @@ def _require_own_memory(shape: Sequence[int], strides: Sequence[int], itemsize: 
         )
 
 
-def _numpy_memory(array: Any, numpy: Any) -> _Memory:
+def _of_numpy(array: Any, numpy: Any) -> _Memory:
     if isinstance(array, numpy.ma.MaskedArray):
         _refuse("masked arrays have no commitment rule", "a plain array", "a masked one")
     dtype = array.dtype

@@ -381,8 +381,8 @@ def _root(lines: Mapping[str, Line]) -> str:
     return tree_of([canonical({**line, "name": name}) for name, line in ordered]).root
 
 
-def _content(line: Line) -> tuple[str, str, tuple[int, ...]]:
-    return line["digest"], line["dtype"], tuple(line["shape"])
+def _content(line: Line) -> tuple[str, str, tuple[int, ...], str | None]:
+    return line["digest"], line["dtype"], tuple(line["shape"]), line.get("layout")
 
 
 def _some(names: Sequence[str]) -> str:

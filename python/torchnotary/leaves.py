@@ -13,8 +13,8 @@ of the built-in types, so that no code of theirs runs where that can be had, and
 read is a leaf of kind ``unbound``, never a record lost.
 
 Tensors of rank >= 2 carry one digest a row (axis 0, see ``_core.View.row_digests``), everything
-else one digest. The digests here are unsalted: they stay with whoever made the record.
-docs/formats.md has the grammar.
+else one digest, composite tensors of any rank included. The digests here are unsalted: they stay
+with whoever made the record. docs/formats.md has the grammar.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from typing import Any
 
 from . import _core
 from .commitment import view
+from .composite import Composite, composite_digests
 
 INPUTS, OUTPUTS, TRACE = 1, 2, 3
 TREES = {"inputs": INPUTS, "outputs": OUTPUTS, "trace": TRACE}
@@ -47,11 +48,24 @@ _value_digest = _core.value_digest
 
 class Leaf:
     """One value of a call: its path, kind, unsalted digests (32 bytes each) and, for tensors,
-    dtype name, shape, and the length ``run`` of the row runs (0: committed whole)."""
+    dtype name, shape, the length ``run`` of the row runs (0: committed whole), and the ``layout``
+    of composite ones (None: ordinary). ``kept`` is a plain value, the data bytes of a tensor, or
+    the leaves of a composite one's components, whose paths are their names."""
 
-    __slots__ = ("path", "kind", "digests", "dtype", "shape", "run", "cls", "kept")
+    __slots__ = ("path", "kind", "digests", "dtype", "shape", "run", "cls", "kept", "layout")
 
-    def __init__(self, path, kind, digests=b"", dtype=None, shape=None, run=0, cls=None, kept=None):
+    def __init__(
+        self,
+        path,
+        kind,
+        digests=b"",
+        dtype=None,
+        shape=None,
+        run=0,
+        cls=None,
+        kept=None,
+        layout=None,
+    ):
         self.path = path
         self.kind = kind
         self.digests = digests
@@ -60,16 +74,32 @@ class Leaf:
         self.run = run
         self.cls = cls
         self.kept = kept
+        self.layout = layout
 
     def at(self, path: str) -> Leaf:
         """The same value under another path."""
         return Leaf(
-            path, self.kind, self.digests, self.dtype, self.shape, self.run, self.cls, self.kept
+            path,
+            self.kind,
+            self.digests,
+            self.dtype,
+            self.shape,
+            self.run,
+            self.cls,
+            self.kept,
+            self.layout,
         )
 
     @property
     def rows(self) -> int:
         return len(self.digests) // 32
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor data or the bytes value that are kept."""
+        if isinstance(self.kept, tuple):
+            return sum(part.nbytes for part in self.kept)
+        return len(self.kept) if isinstance(self.kept, bytes) else 0
 
     def __repr__(self) -> str:
         return f"Leaf({self.path!r}, {self.kind!r}, shape={self.shape}, dtype={self.dtype})"
@@ -106,6 +136,8 @@ def line_of(leaf: Leaf, secret: bytes, tree: int, number: int) -> dict:
         if leaf.run:
             line["rows"] = leaf.rows
             line["run"] = leaf.run
+        if leaf.layout:
+            line["layout"] = leaf.layout
     return line
 
 
@@ -270,12 +302,32 @@ class _Walk:
 
 def _tensor_leaf(path: str, value: Any, keep: bool) -> Leaf:
     borrowed = view(value)
+    if type(borrowed) is Composite:
+        return _composite_leaf(path, borrowed, keep)
     shape = borrowed.shape
     run = row_run(shape)
     # One thread: torch's own workers still spin when an operator has just ended.
     digests = borrowed.row_digests() if run else borrowed.commit()[1]
     kept = borrowed.tobytes() if keep else None
     return Leaf(path, "tensor", digests, borrowed.dtype, shape, run, kept=kept)
+
+
+def _composite_leaf(path: str, value: Composite, keep: bool) -> Leaf:
+    parts = [
+        Leaf(name, "tensor", part.commit()[1], part.dtype, part.shape, kept=keep and part.tobytes())
+        for name, part in value.components.items()
+    ]
+    return composite_leaf(path, value.layout, value.dtype, value.shape, parts, keep=keep)
+
+
+def composite_leaf(
+    path: str, layout: str, dtype: str, shape: tuple[int, ...], parts: Sequence[Leaf], *, keep: bool
+) -> Leaf:
+    """The leaf of a composite tensor from those of its components, in order; always committed
+    whole. ``keep`` keeps them in it."""
+    digest = composite_digests(layout, dtype, shape, [part.digests for part in parts])[1]
+    kept = tuple(parts) if keep else None
+    return Leaf(path, "tensor", digest, dtype, shape, kept=kept, layout=layout)
 
 
 def _empty_kind(cls: type) -> str:

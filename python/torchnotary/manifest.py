@@ -19,6 +19,7 @@ from typing import Any
 
 from . import weights_files
 from .attributes import check_attributes
+from .composite import COMPONENTS
 from .errors import MalformedRecord
 from .files import read_regular
 from .manifest_diff import ManifestDiff, compare
@@ -170,16 +171,18 @@ def parse_structure(data: bytes, name: str = STRUCTURE) -> list[bytes]:
 def check_tensor_line(value: Mapping[str, Any], types: Iterable[str], where: str) -> None:
     """Raises MalformedRecord unless ``value`` is a tensor line of one of ``types``."""
     shape = value.get("shape")
+    keys = _TENSOR_KEYS | {"layout"} if "layout" in value else _TENSOR_KEYS
     if (
-        value.keys() != _TENSOR_KEYS
+        value.keys() != keys
         or value["type"] not in types
         or not all(isinstance(value[key], str) for key in ("digest", "dtype", "name"))
         or not _HEX64.fullmatch(value["digest"])
         or not isinstance(shape, list)
         or not all(type(size) is int and size >= 0 for size in shape)
+        or value.get("layout", "sparse_coo") not in tuple(COMPONENTS)
     ):
         raise MalformedRecord(
-            f"{where} is not a tensor line", expected=f"{sorted(_TENSOR_KEYS)}, type {types}"
+            f"{where} is not a tensor line", expected=f"{sorted(keys)}, type {types}"
         )
 
 

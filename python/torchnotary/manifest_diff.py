@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .attributes import key_of, name_of
+from .composite import STRIDED
 from .errors import MalformedRecord
 from .statement.lines import canonical, from_number
 
 MAX_SHOWN = 12
 _TENSOR_LINES = ("tensor", "buffer", "parameter")
+_SAID = ("dtype", "shape", "layout")
 
 
 class Lines(Protocol):
@@ -116,8 +118,8 @@ def _by_type(lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _content(line: Mapping[str, Any]) -> tuple[str, str, str]:
-    return line["digest"], line["dtype"], str(line["shape"])
+def _content(line: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return line["digest"], line["dtype"], str(line["shape"]), line.get("layout", STRIDED)
 
 
 def _tensors(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -142,10 +144,16 @@ def _tensors(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
 
 
 def _change(old: Mapping[str, Any], new: Mapping[str, Any], holders: Mapping[tuple, str]) -> str:
-    parts = [f"{key} {old[key]} → {new[key]}" for key in ("dtype", "shape") if old[key] != new[key]]
+    parts = tensor_changes(old, new)
     if (holder := holders.get(_content(new))) is not None:
         parts.append(f"now holds what {holder} held")
     return ", ".join(parts) or "values changed"
+
+
+def tensor_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What two tensor lines say of dtype, shape and layout, where they differ."""
+    said = [(key, old.get(key, STRIDED), new.get(key, STRIDED)) for key in _SAID]
+    return [f"{key} {before} → {after}" for key, before, after in said if before != after]
 
 
 def _renamed(removed: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, str]:
@@ -278,4 +286,5 @@ def _outermost(names: Iterable[str], told: Iterable[str]) -> list[str]:
 
 
 def _shape(line: Mapping[str, Any]) -> str:
-    return f"{line['dtype']} {line['shape']}"
+    layout = f"{line['layout']} " if "layout" in line else ""
+    return f"{layout}{line['dtype']} {line['shape']}"

@@ -1,8 +1,7 @@
 """The lines of a model in memory: its tensors, each hashed once, and what state_dict leaves out.
 
-Entries of a state_dict that are not plain tensors are cut into their parts: ``name[0]`` and
-``name["key"]`` for what a tuple, list or mapping holds, ``name[int_repr]``, ``name[scale]``,
-``name[zero_point]`` (and ``name[axis]`` where quantised by channel) for a quantised tensor.
+Entries of a state_dict that are not tensors are cut into their parts: ``name[0]`` and
+``name["key"]`` for what a tuple, list or mapping holds.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from .commitment import commit, is_tensor
+from .composite import STRIDED
 from .errors import NotaryError, UnsupportedTensor
 from .statement.lines import canonical, tree_of
 from .structure import Node, shown_name, structure_lines, walk
@@ -22,13 +22,16 @@ Progress = Callable[[int, int, str], None]
 
 def tensor_line(kind: str, name: str, commitment: Any) -> dict[str, Any]:
     """The object of a tensor's line."""
-    return {
+    line = {
         "digest": commitment.digest,
         "dtype": commitment.dtype,
         "name": name,
         "shape": [int(size) for size in commitment.shape],
         "type": kind,
     }
+    if commitment.layout != STRIDED:
+        line["layout"] = commitment.layout
+    return line
 
 
 def sorted_lines(objects: Iterable[Mapping[str, Any]]) -> list[bytes]:
@@ -67,8 +70,11 @@ class _Committer:
 
 
 def _memory(tensor: Any) -> tuple | None:
-    """What tells the contents of two living torch tensors apart; None where nothing does."""
+    """What tells the contents of two living torch tensors apart; None where nothing does, as with
+    composite ones: their components lie elsewhere, or say more than the memory."""
     try:
+        if str(tensor.layout) != "torch.strided" or tensor.is_quantized or tensor.is_nested:
+            return None
         flags = (tensor.is_conj(), tensor.is_neg(), str(tensor.device), tensor.dtype)
         key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), flags)
     except (AttributeError, RuntimeError):
@@ -150,9 +156,7 @@ def of_entries(
 
 def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The tensors and other leaves of one state_dict entry with their names; None has no part."""
-    if getattr(value, "is_quantized", False):
-        yield from ((f"{name}[{part}]", tensor) for part, tensor in _quantized(value))
-    elif isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list)):
         for index, item in enumerate(value):
             yield from _parts(f"{name}[{index}]", item)
     elif isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -160,23 +164,6 @@ def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _parts(f"{name}[{json.dumps(key)}]", item)
     elif value is not None:
         yield name, value
-
-
-def _quantized(tensor: Any) -> Iterator[tuple[str, Any]]:
-    """What a quantised tensor consists of: its integers, and the affine map back to reals."""
-    import torch
-
-    scheme = str(tensor.qscheme()).removeprefix("torch.")
-    yield "int_repr", tensor.int_repr()
-    if scheme in ("per_tensor_affine", "per_tensor_symmetric"):
-        yield "scale", torch.tensor(tensor.q_scale(), dtype=torch.float64)
-        yield "zero_point", torch.tensor(tensor.q_zero_point(), dtype=torch.int64)
-    elif scheme.startswith("per_channel"):
-        yield "axis", torch.tensor(tensor.q_per_channel_axis(), dtype=torch.int64)
-        yield "scale", tensor.q_per_channel_scales()
-        yield "zero_point", tensor.q_per_channel_zero_points()
-    else:
-        raise UnsupportedTensor(f"no commitment rule for the quantisation scheme {scheme}")
 
 
 def _add(tensors: dict[str, Any], name: str, tensor: Any) -> None:

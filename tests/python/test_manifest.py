@@ -201,9 +201,9 @@ def test_several_modules_whose_names_collide_are_refused():
         Manifest.of({"a": inner, "a.b": nn.Linear(2, 2)})
 
 
-def test_a_sparse_weight_is_refused_by_its_name():
-    with pytest.raises(UnsupportedTensor, match=r"head\.weight.*Next: "):
-        Manifest.of({"head.weight": torch.eye(3).to_sparse()})
+def test_a_weight_without_a_rule_is_refused_by_its_name():
+    with pytest.raises(UnsupportedTensor, match=r"head\.weight.*_mkldnn.*Next: "):
+        Manifest.of({"head.weight": torch.eye(3).to_mkldnn()})
 
 
 @pytest.mark.parametrize("source", [3, None, [torch.ones(2)], {"a": nn.ReLU(), "b": torch.ones(2)}])
@@ -480,8 +480,8 @@ def test_an_int8_model_behind_the_same_interface_is_another_model(minilm):
     assert before.weights_root != after.weights_root
     assert before.structure_root != after.structure_root
     packed = "encoder.layer.0.attention.self.query._packed_params._packed_params"
-    assert line_of(after, f"{packed}[0][int_repr]")["dtype"] == "int8"
-    assert line_of(after, f"{packed}[0][scale]")["dtype"] == "float64"
+    assert line_of(after, f"{packed}[0]")["dtype"] == "qint8"
+    assert line_of(after, f"{packed}[0]")["layout"] == "quantized_per_tensor"
     assert line_of(after, f"{packed}[1]")["dtype"] == "float32"
     difference = str(before.diff(after))
     assert "class torch.nn.modules.linear.Linear → torch.ao.nn.quantized.dynamic" in difference
@@ -497,9 +497,52 @@ def test_one_step_of_a_quantised_weight_or_of_its_scale_changes_the_root():
     scales, zeros = torch.full((3,), 0.1), torch.zeros(3, dtype=torch.int64)
     by_channel = torch.quantize_per_channel(real, scales, zeros, 0, torch.qint8)
     manifest = Manifest.of({"w": by_channel})
-    assert names_of(manifest) == ["w[axis]", "w[int_repr]", "w[scale]", "w[zero_point]"]
+    assert line_of(manifest, "w")["layout"] == "quantized_per_channel"
     roots.add(manifest.weights_root)
     assert len(roots) == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_composite_weight_is_one_line_with_the_digest_that_commit_gives():
+    sparse = torch.eye(3).to_sparse()
+    first = torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)
+    # The same memory under another scale: not the same tensor.
+    second = torch._empty_affine_quantized((3, 3), scale=0.2, zero_point=0, dtype=torch.qint8)
+    second.set_(first.untyped_storage(), 0, (3, 3), (3, 1))
+    assert second.data_ptr() == first.data_ptr()
+    weights = {"a": sparse, "b": first, "c": second, "d": torch.eye(3).to_sparse_csr()}
+    manifest = Manifest.of(weights)
+    for name, tensor in weights.items():
+        made, line = commit(tensor), line_of(manifest, name)
+        assert line == {
+            "digest": made.digest,
+            "dtype": made.dtype,
+            "layout": made.layout,
+            "name": name,
+            "shape": list(made.shape),
+            "type": "tensor",
+        }
+    assert line_of(manifest, "b")["digest"] != line_of(manifest, "c")["digest"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_weight_that_was_made_sparse_is_told_by_its_layout():
+    before, after = Manifest.of({"w": torch.eye(3)}), Manifest.of({"w": torch.eye(3).to_sparse()})
+    assert before.diff(after).lines == ["tensor w: layout strided → sparse_coo"]
+    assert after.diff(Manifest.of({"v": torch.eye(2).to_sparse()})).lines == [
+        "tensor w removed (sparse_coo float32 [3, 3])",
+        "tensor v added (sparse_coo float32 [2, 2])",
+    ]
+
+
+@pytest.mark.parametrize("layout", ["strided", "sparse", "nested", 3, None, ["sparse_coo"]])
+def test_a_line_whose_layout_no_composite_tensor_has_is_malformed(tmp_path, layout):
+    Manifest.of({"w": torch.eye(3).to_sparse()}).save(tmp_path)
+    line = json.loads((tmp_path / "weights.jsonl").read_bytes())
+    assert Manifest.load(tmp_path).weights_root
+    (tmp_path / "weights.jsonl").write_bytes(canonical({**line, "layout": layout}) + b"\n")
+    with pytest.raises(MalformedRecord, match="not a tensor line"):
+        Manifest.load(tmp_path)
 
 
 def test_an_extra_state_is_committed_where_it_is_tensors_and_admitted_where_not():

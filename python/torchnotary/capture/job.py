@@ -144,7 +144,7 @@ class CallJob:
         if not self._call.keep:
             return 0
         leaves = (*self._call.inputs, *self._call.outputs)
-        return sum(len(leaf.kept) for leaf in leaves if isinstance(leaf.kept, bytes))
+        return sum(leaf.nbytes for leaf in leaves)
 
     def done(self, record_id: str, index: int) -> None:
         self._stream.made_durable(record_id, self._sequence)

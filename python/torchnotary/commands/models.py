@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..commitment import Commitment
+from ..composite import STRIDED
 from ..errors import PinMismatch
 from .files import load_model
 from .output import Json, leave, note, result, with_next
@@ -36,6 +38,7 @@ def commit(
                 "data_root": c.data_root,
                 "digest": c.digest,
                 "dtype": c.dtype,
+                "layout": c.layout,
                 "name": name,
                 "nbytes": c.nbytes,
                 "shape": list(c.shape),
@@ -44,8 +47,13 @@ def commit(
         ],
         "type": "commitments/1",
     }
-    text = "\n".join(f"{c.digest}  {c.dtype}{list(c.shape)}  {name}" for name, c in rows)
+    text = "\n".join(f"{c.digest}  {_kind(c)}{list(c.shape)}  {name}" for name, c in rows)
     result(text, document, as_json)
+
+
+def _kind(commitment: Commitment) -> str:
+    layout = "" if commitment.layout == STRIDED else f"{commitment.layout} "
+    return layout + commitment.dtype
 
 
 def manifest(

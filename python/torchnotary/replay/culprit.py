@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import VerificationFailed
 from ..manifest import STRUCTURE, WEIGHTS, Manifest
+from ..manifest_diff import tensor_changes
 from ..statement.lines import parse, tree_of
 from ..statement.record import Record
 from ..statement.values import Difference
@@ -81,12 +82,7 @@ def _in_weights(
         return Divergence(changes[0] if changes else "the weights differ")
     first = min(changed, key=_order(models))
     module, _, entry = first.rpartition(".")
-    parts = [f"{key} {old[first][key]} → {new[first][key]}" for key in ("dtype", "shape")]
-    parts = [
-        p
-        for p, key in zip(parts, ("dtype", "shape"), strict=True)
-        if old[first][key] != new[first][key]
-    ]
+    parts = tensor_changes(old[first], new[first])
     what = f"{entry} differs from the recorded one ({', '.join(parts) or 'other values'})"
     if len(changed) > 1:
         what += f"; {len(changed)} tensors differ in all"

@@ -2,14 +2,14 @@
 
 The bound is |a − b| ≤ 64 · eps(dtype) · max |b| over a tensor: a few dozen roundings of its largest
 element. NaN and infinities must stand in the same places; everything that is not a floating
-tensor must be equal bit for bit.
+tensor, or a floating component of a composite one, must be equal bit for bit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..leaves import Leaf
@@ -49,8 +49,9 @@ def distances(recorded: Sequence[Leaf], found: Sequence[Leaf]) -> list[Distance]
 
 
 def _alike(a: Leaf, b: Leaf) -> bool:
-    return (a.kind, a.dtype, a.shape and tuple(a.shape)) == (
+    return (a.kind, a.layout, a.dtype, a.shape and tuple(a.shape)) == (
         b.kind,
+        b.layout,
         b.dtype,
         b.shape and tuple(b.shape),
     )
@@ -63,6 +64,8 @@ def _unlike(path: str) -> Distance:
 def _measure(recorded: Leaf, found: Leaf) -> Distance:
     if recorded.kind != "tensor":
         return _unlike(recorded.path)
+    if recorded.layout is not None:
+        return _measure_composite(recorded, found)
     import torch
 
     a, b = tensor_of(found), tensor_of(recorded)
@@ -84,6 +87,14 @@ def _measure(recorded: Leaf, found: Leaf) -> Distance:
     return Distance(
         recorded.path, largest, bound, ulp_distance(a[finite], b[finite]), largest <= bound
     )
+
+
+def _measure_composite(recorded: Leaf, found: Leaf) -> Distance:
+    """The distance of the component that lies farthest apart. Integers, such as indices and those
+    of quantised tensors, must be equal."""
+    parts = distances(recorded.kept, found.kept)
+    worst = max(parts, key=lambda part: (not part.within, part.largest))
+    return replace(worst, path=recorded.path)
 
 
 def ulp_distance(a: Any, b: Any) -> int:

@@ -2,7 +2,8 @@
 
 Tensors stand under ``inputs/<path>`` and ``outputs/<path>``; the header's ``__metadata__`` lists
 every leaf in order, plain values included, as JSON. Dtypes safetensors has no name for are stored
-as ``U8`` bytes; the list names the real dtype. Nothing here needs torch or numpy.
+as ``U8`` bytes; the list names the real dtype. Of a sparse, quantised or nested tensor the
+components stand there, as ``inputs/<path>#<component>``. Nothing here needs torch or numpy.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import _core
+from ..composite import component_names
 from ..errors import MalformedRecord
-from ..leaves import Leaf, encode_value, row_run, unbound_leaf
+from ..leaves import Leaf, composite_leaf, encode_value, row_run, unbound_leaf
 from ..safetensors_header import DTYPES
+from .composite_values import composite_tensor_of
 
 FORMAT = "torchnotary evidence/1"
 TREES = ("inputs", "outputs")
@@ -37,21 +40,30 @@ def encode_evidence(inputs: Iterable[Leaf] | None, outputs: Iterable[Leaf] | Non
         listed = []
         for leaf in leaves:
             listed.append(_describe(leaf))
-            if leaf.kind == "tensor":
-                name = _TO_SAFETENSORS.get(leaf.dtype)
-                shape = list(leaf.shape) if name else [len(leaf.kept)]
-                end = offset + len(leaf.kept)
-                header[f"{tree}/{leaf.path}"] = {
+            for place, stored in _stored(leaf):
+                name = _TO_SAFETENSORS.get(stored.dtype)
+                shape = list(stored.shape) if name else [len(stored.kept)]
+                end = offset + len(stored.kept)
+                header[f"{tree}/{place}"] = {
                     "dtype": name or "U8",
                     "shape": shape,
                     "data_offsets": [offset, end],
                 }
-                chunks.append(leaf.kept)
+                chunks.append(stored.kept)
                 offset = end
         metadata[tree] = json.dumps(listed, sort_keys=True, separators=(",", ":"))
     text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return b"".join([struct.pack("<Q", len(text)), text, *chunks])
+
+
+def _stored(leaf: Leaf) -> list[tuple[str, Leaf]]:
+    """The ordinary tensors that keep a leaf, each with the name it stands under."""
+    if leaf.kind != "tensor":
+        return []
+    if leaf.layout is None:
+        return [(leaf.path, leaf)]
+    return [(f"{leaf.path}#{part.path}", part) for part in leaf.kept]
 
 
 # What reading a header of any shape can raise; sizes that are no integers are RuntimeErrors of the
@@ -123,6 +135,9 @@ def _describe(leaf: Leaf) -> dict[str, Any]:
     entry: dict[str, Any] = {"kind": leaf.kind, "path": leaf.path}
     if leaf.kind == "tensor":
         entry |= {"dtype": leaf.dtype, "shape": list(leaf.shape)}
+        if leaf.layout:
+            parts = [{"dtype": part.dtype, "shape": list(part.shape)} for part in leaf.kept]
+            entry |= {"components": parts, "layout": leaf.layout}
     elif leaf.kind == "unbound":
         entry["class"] = leaf.cls
     else:
@@ -146,15 +161,32 @@ def _leaf(entry: dict[str, Any], tree: str, header: dict, data: bytes, start: in
         return unbound_leaf(path, entry["class"])
     if kind != "tensor":
         return _plain_leaf(path, kind, entry["value"])
-    stored = header.pop(f"{tree}/{path}")
-    begin, end = stored["data_offsets"]
-    shape, dtype = tuple(entry["shape"]), entry["dtype"]
-    _require(0 <= begin <= end <= len(data) - start, f"{path} lies outside the file")
-    content = data[start + begin : start + end]
-    borrowed = _core.View.from_buffer(content, dtype, shape)
-    run = row_run(shape)
+    if "layout" in entry:
+        return _composite(entry, tree, header, data, start)
+    borrowed, content = _tensor(f"{tree}/{path}", entry, header, data, start)
+    run = row_run(borrowed.shape)
     digests = borrowed.row_digests() if run else borrowed.commit()[1]
-    return Leaf(path, kind, digests, dtype, shape, run, kept=content)
+    return Leaf(path, kind, digests, borrowed.dtype, borrowed.shape, run, kept=content)
+
+
+def _tensor(
+    place: str, entry: dict[str, Any], header: dict, data: bytes, start: int
+) -> tuple[_core.View, bytes]:
+    """The tensor of that dtype and shape that stands at a place of the file, and its bytes."""
+    begin, end = header.pop(place)["data_offsets"]
+    _require(0 <= begin <= end <= len(data) - start, f"{place} lies outside the file")
+    content = data[start + begin : start + end]
+    return _core.View.from_buffer(content, entry["dtype"], tuple(entry["shape"])), content
+
+
+def _composite(entry: dict[str, Any], tree: str, header: dict, data: bytes, start: int) -> Leaf:
+    path, layout, listed = entry["path"], entry["layout"], entry["components"]
+    parts = []
+    for name, part in zip(component_names(layout, len(listed)), listed, strict=True):
+        borrowed, content = _tensor(f"{tree}/{path}#{name}", part, header, data, start)
+        digest = borrowed.commit()[1]
+        parts.append(Leaf(name, "tensor", digest, borrowed.dtype, borrowed.shape, kept=content))
+    return composite_leaf(path, layout, entry["dtype"], tuple(entry["shape"]), parts, keep=True)
 
 
 def _plain_leaf(path: str, kind: str, value: Any) -> Leaf:
@@ -248,6 +280,8 @@ _EMPTY = {"list": list, "tuple": tuple, "dict": Kept}
 
 def tensor_of(leaf: Leaf) -> Any:
     """A kept tensor leaf as a torch tensor, or as a NumPy array where torch is not installed."""
+    if leaf.layout is not None:
+        return composite_tensor_of(leaf, {part.path: tensor_of(part) for part in leaf.kept})
     content = bytearray(leaf.kept)
     try:
         import torch

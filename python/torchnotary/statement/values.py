@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import _core
+from ..composite import COMPONENTS, STRIDED
 from ..errors import MalformedRecord, RootMismatch
 from ..leaves import Leaf, commitment_of, row_run
 from .predicate import is_hex
@@ -54,7 +55,11 @@ def _malformed(line: Any) -> str | None:
         members |= {"dtype", "shape"}
         if not _is_shape(line.get("shape")):
             return "the shape is not a list of sizes"
-        run = row_run(tuple(line["shape"]))
+        if "layout" in line:
+            members |= {"layout"}
+            if line["layout"] not in tuple(COMPONENTS):
+                return "no layout that composite tensors have"
+        run = 0 if "layout" in line else row_run(tuple(line["shape"]))
         if run:
             members |= {"rows", "run"}
             rows = -(-line["shape"][0] // run)
@@ -121,6 +126,7 @@ def leaf_of(line: Line, digests: Sequence[bytes]) -> Leaf:
         tuple(line["shape"]) if "shape" in line else None,
         line.get("run", 0),
         line.get("class"),
+        layout=line.get("layout"),
     )
 
 
@@ -131,6 +137,7 @@ def _difference(line: Line, recorded: Sequence[bytes], leaf: Leaf) -> tuple[str,
         return "", ()  # nothing was committed to: the step reports it as not checked
     if leaf.kind == "tensor":
         for name, ours, theirs in (
+            ("layout", line.get("layout", STRIDED), leaf.layout or STRIDED),
             ("dtype", line["dtype"], leaf.dtype),
             ("shape", tuple(line["shape"]), tuple(leaf.shape)),
         ):
