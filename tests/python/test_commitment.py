@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commitment_reference import random_bits, reference, torch_bytes
 from torchnotary import UnsupportedTensor, _core, commit
 from torchnotary.commitment import commit_many, is_tensor, view
 
@@ -27,25 +28,6 @@ DTYPES = {
 }
 
 
-def reference(name: str, shape: tuple[int, ...], data: bytes) -> tuple[str, str]:
-    """(digest, data root) by the words of the design: the grammar, written once more."""
-    root = blake3.blake3(data).digest()
-    header = bytes([len(name)]) + name.encode() + bytes([len(shape)])
-    header += b"".join(size.to_bytes(8, "little") for size in shape)
-    header += len(data).to_bytes(8, "little") + root
-    digest = blake3.blake3(header, derive_key_context="torchnotary 2026-11 tensor v1")
-    return digest.hexdigest(), root.hex()
-
-
-def torch_bytes(tensor) -> bytes:
-    """Row-major elements, through torch's own copying."""
-    if tensor.numel() == 0:
-        return b""
-    plain = tensor.detach().resolve_conj().resolve_neg()
-    copy = plain.clone(memory_format=torch.contiguous_format)
-    return copy.reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
 def assert_reference(tensor) -> None:
     name = str(tensor.dtype).removeprefix("torch.")
     made = commit(tensor)
@@ -54,16 +36,6 @@ def assert_reference(tensor) -> None:
     )
     assert (made.dtype, made.shape) == (name, tuple(tensor.shape))
     assert made.nbytes == tensor.numel() * tensor.element_size()
-
-
-def random_bits(dtype, shape, seed=0):
-    count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if count == 0:
-        return torch.empty(shape, dtype=dtype)
-    data = np.frombuffer(np.random.default_rng(seed).bytes(count), np.uint8).copy()
-    if dtype is torch.bool:
-        data &= 1
-    return torch.from_numpy(data).view(dtype).reshape(shape)
 
 
 @st.composite
