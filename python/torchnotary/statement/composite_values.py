@@ -18,11 +18,11 @@ def composite_tensor_of(leaf: Leaf, components: dict[str, Any]) -> Any:
         import torch
 
         made = _made(leaf, components, torch)
-        faithful = tuple(made.shape) == leaf.shape or made.is_nested
+        shape = (made.size(0),) if made.is_nested else tuple(made.shape)
     except (ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise _not_made(leaf, str(error).splitlines()[0]) from error
-    if not faithful or str(made.dtype) != f"torch.{leaf.dtype}":
-        raise _not_made(leaf, f"its parts make a {made.dtype} of shape {list(made.shape)}")
+    if shape != leaf.shape or str(made.dtype) != f"torch.{leaf.dtype}":
+        raise _not_made(leaf, f"its parts make a {made.dtype} of shape {list(shape)}")
     return made
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import _core
 from ..composite import component_names
-from ..errors import MalformedRecord
+from ..errors import MalformedRecord, UnsupportedTensor
 from ..leaves import Leaf, composite_leaf, encode_value, row_run, unbound_leaf
 from ..safetensors_header import DTYPES
 from .composite_values import composite_tensor_of
@@ -74,6 +74,7 @@ _UNREADABLE = (
     OverflowError,
     RuntimeError,
     TypeError,
+    UnsupportedTensor,
     ValueError,
     struct.error,
 )
