@@ -35,11 +35,16 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
 def torch_bytes(tensor: torch.Tensor) -> bytes:
     """Row-major elements, through torch's own copying."""
     if tensor.numel() == 0:
         return b""
     plain = tensor.detach().resolve_conj().resolve_neg()
+    if not plain.is_complex() and plain.dtype is not torch.bool:
+        plain = plain.view(_INTEGERS[plain.element_size()])  # torch cannot copy uint1 and the like
     copy = plain.clone(memory_format=torch.contiguous_format)
     return copy.reshape(-1).view(torch.uint8).numpy().tobytes()
 
