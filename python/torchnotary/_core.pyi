@@ -68,12 +68,13 @@ def blake3_many(buffers: collections.abc.Iterable, threads: typing.SupportsInt |
     """
     The 32-byte BLAKE3 hashes of contiguous buffers, those of equal length side by side.
     """
-def commit(memory: tuple, threads: typing.SupportsInt | typing.SupportsIndex) -> tuple[str, str, str, tuple[int, ...], int]:
+def commit(memory: tuple, threads: typing.SupportsInt | typing.SupportsIndex) -> tuple[str, str, str, tuple[int, ...], int, str]:
     """
-    (digest, data root, dtype, shape, nbytes), digests in hex, of memory that the caller keeps
-    alive, given as (ptr, dtype, shape, strides, conj, neg): a View and its commit() in one.
+    (digest, data root, dtype, shape, nbytes, layout), digests in hex, of memory that the
+    caller keeps alive, given as (ptr, dtype, shape, strides, conj, neg): a View and its
+    commit() in one.
     """
-def commit_many(memories: list, threads: typing.SupportsInt | typing.SupportsIndex) -> list[tuple[str, str, str, tuple[int, ...], int]]:
+def commit_many(memories: list, threads: typing.SupportsInt | typing.SupportsIndex) -> list[tuple[str, str, str, tuple[int, ...], int, str]]:
     """
     `commit` of each memory of a list, small ones hashed side by side.
     """

@@ -391,7 +391,7 @@ def test_many_tensors_have_the_commitments_that_each_has_alone():
 
 def test_one_tensor_without_a_rule_among_many_is_refused():
     with pytest.raises(UnsupportedTensor, match="layout"):
-        commit_many([torch.ones(2), torch.eye(2).to_sparse()])
+        commit_many([torch.ones(2), torch.eye(2).to_mkldnn()])
 
 
 @pytest.mark.parametrize(
