@@ -6,6 +6,7 @@
 #include "bindings/errors.h"
 #include "bindings/hashing.h"
 #include "bindings/merkle.h"
+#include "bindings/opening.h"
 #include "bindings/tensor.h"
 
 namespace py = pybind11;
@@ -144,6 +145,32 @@ void bind_tensor(py::module_& m) {
         "The digest (32 bytes) of a plain value's typed encoding.");
 }
 
+void bind_opening(py::module_& m) {
+  py::class_<tn::PyOpening>(m, "Opening", "Elements of a tensor with their proof; unverified.")
+      .def(py::init<const tn::PyView&, const std::vector<tn::PyItem>&, std::size_t>(), "view"_a,
+           "items"_a, "threads"_a = 1,
+           "Opens what `items` select: for every axis (index,) or (start, count, step), and None\n"
+           "for a new axis. Raises MalformedProof for items that do not fit or are not canonical.")
+      .def(py::init<const py::buffer&>(), "encoded"_a,
+           "Decodes an opening. Raises MalformedProof, naming the byte, where it is none.")
+      .def("encode", &tn::PyOpening::encode, "The bytes of the opening.")
+      .def_property_readonly("dtype", &tn::PyOpening::dtype)
+      .def_property_readonly("shape", &tn::PyOpening::shape)
+      .def_property_readonly("items", &tn::PyOpening::items)
+      .def_property_readonly("selected_shape", &tn::PyOpening::selected_shape)
+      .def_property_readonly("proof_nbytes", &tn::PyOpening::proof_nbytes)
+      .def_property_readonly("data_root", &tn::PyOpening::data_root)
+      .def("digest", &tn::PyOpening::digest, "Digest (32 bytes) of the tensor it claims to be of.")
+      .def("implied_root", &tn::PyOpening::implied_root, "threads"_a = 1,
+           "The data root (32 bytes) that the proof implies; comparing is the caller's.")
+      .def("tobytes", &tn::PyOpening::tobytes,
+           "The selected elements: row-major, little-endian. Raises MalformedProof for a bool\n"
+           "that is neither 0 nor 1.");
+  m.def("opening_size", &tn::py_opening_size, "head"_a, "most"_a,
+        "The bytes of an opening that begins with `head` (16 KiB suffice); one above `most` where\n"
+        "they are more. Raises MalformedProof as Opening does.");
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -152,4 +179,5 @@ PYBIND11_MODULE(_core, m) {
   bind_hashing(m);
   bind_merkle(m);
   bind_tensor(m);
+  bind_opening(m);
 }

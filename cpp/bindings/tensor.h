@@ -90,6 +90,7 @@ class PyView {
   PyView(const PyView&) = delete;
   PyView& operator=(const PyView&) = delete;
 
+  const TensorView& view() const { return view_; }
   std::string_view dtype() const { return view_.dtype->name; }
   std::size_t nbytes() const { return view_.nbytes(); }
 

@@ -45,12 +45,6 @@ class Buffers {
   std::vector<Piece> idle_;
 };
 
-Digest piece_value(const Blake3Mode& mode, Bytes piece, std::uint64_t counter) {
-  if (piece.size() <= kChunkSize) return chunk_node(mode, piece, counter).chaining_value();
-  const auto [left, right] = subtree_children(mode, piece, counter, kSerial);
-  return parent_node(mode, left, right).chaining_value();
-}
-
 // Values of subtrees from left to right, equal in size but for the last: a binary counter as in
 // Blake3, whose merging waits for the next push.
 class SubtreeStack {
@@ -61,12 +55,10 @@ class SubtreeStack {
     while (size_ > static_cast<std::size_t>(std::popcount(index))) merge();
     stack_[size_++] = cv;
   }
-  // The hash over everything; at least two values were pushed.
-  Digest root() {
+  // The node over everything; at least two values were pushed.
+  Blake3Node top() {
     while (size_ > 2) merge();
-    Digest digest;
-    parent_node(mode_, stack_[0], stack_[1]).root(digest, 0);
-    return digest;
+    return parent_node(mode_, stack_[0], stack_[1]);
   }
 
  private:
@@ -81,10 +73,33 @@ class SubtreeStack {
   std::array<Digest, 65> stack_;
 };
 
+using Read = FunctionRef<void(std::uint64_t, MutableBytes)>;
+
+// The node over the bytes from `offset` to `offset + size`, more than one piece.
+Blake3Node node_over(const Blake3Mode& mode, std::uint64_t offset, std::uint64_t size, Read read,
+                     ParallelFor parallel, Buffers& buffers) {
+  const std::uint64_t pieces = (size - 1) / kPiece + 1;
+  std::array<Digest, kWave> values;
+  SubtreeStack stack(mode);
+  for (std::uint64_t first = 0; first < pieces; first += kWave) {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kWave, pieces - first));
+    parallel(count, [&](std::size_t i) {
+      const std::uint64_t at = (first + i) * kPiece;
+      auto buffer = buffers.borrow();
+      const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, size - at));
+      const MutableBytes bytes(buffer.get(), length);
+      read(offset + at, bytes);
+      values[i] = subtree_value(mode, bytes, (offset + at) / kChunkSize, kSerial);
+      buffers.give_back(std::move(buffer));
+    });
+    for (std::size_t i = 0; i < count; ++i) stack.push(values[i], first + i);
+  }
+  return stack.top();
+}
+
 }  // namespace
 
-Digest blake3_read(const Blake3Mode& mode, std::uint64_t size,
-                   FunctionRef<void(std::uint64_t, MutableBytes)> read, ParallelFor parallel) {
+Digest blake3_read(const Blake3Mode& mode, std::uint64_t size, Read read, ParallelFor parallel) {
   Buffers buffers;
   if (size <= kPiece) {
     const auto buffer = buffers.borrow();
@@ -92,23 +107,21 @@ Digest blake3_read(const Blake3Mode& mode, std::uint64_t size,
     read(0, bytes);
     return blake3(mode, bytes);
   }
-  const std::uint64_t pieces = (size - 1) / kPiece + 1;
-  std::array<Digest, kWave> values;
-  SubtreeStack stack(mode);
-  for (std::uint64_t first = 0; first < pieces; first += kWave) {
-    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kWave, pieces - first));
-    parallel(count, [&](std::size_t i) {
-      const std::uint64_t offset = (first + i) * kPiece;
-      auto buffer = buffers.borrow();
-      const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, size - offset));
-      const MutableBytes bytes(buffer.get(), length);
-      read(offset, bytes);
-      values[i] = piece_value(mode, bytes, offset / kChunkSize);
-      buffers.give_back(std::move(buffer));
-    });
-    for (std::size_t i = 0; i < count; ++i) stack.push(values[i], first + i);
+  Digest digest;
+  node_over(mode, 0, size, read, parallel, buffers).root(digest, 0);
+  return digest;
+}
+
+Digest subtree_read(const Blake3Mode& mode, std::uint64_t offset, std::uint64_t size, Read read,
+                    ParallelFor parallel) {
+  Buffers buffers;
+  if (size > kPiece) {
+    return node_over(mode, offset, size, read, parallel, buffers).chaining_value();
   }
-  return stack.root();
+  const auto buffer = buffers.borrow();
+  const MutableBytes bytes(buffer.get(), static_cast<std::size_t>(size));
+  read(offset, bytes);
+  return subtree_value(mode, bytes, offset / kChunkSize, kSerial);
 }
 
 }  // namespace torchnotary

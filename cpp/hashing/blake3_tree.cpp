@@ -81,12 +81,6 @@ std::size_t compress_chunks(const Blake3Kernels& kernels, const Blake3Mode& mode
   return whole + 1;
 }
 
-// The size of the left child over `size` bytes: the largest power of two of chunks that leaves
-// at least one byte to the right (BLAKE3 paper, §2.1).
-std::size_t left_size(std::size_t size) {
-  return std::bit_floor((size - 1) / kChunkSize) * kChunkSize;
-}
-
 // Between 1 and `lanes` chaining values, at one level of the subtree over `input`; at least 2
 // where the input has more than one chunk. A whole level at a time keeps the lanes full. `ahead`
 // as for chunks_of.
@@ -161,6 +155,10 @@ Blake3Node parent_node(const Blake3Mode& mode, const Digest& left, const Digest&
   return node;
 }
 
+std::uint64_t left_size(std::uint64_t size) {
+  return std::bit_floor((size - 1) / kChunkSize) * kChunkSize;
+}
+
 std::array<Digest, 2> subtree_children(const Blake3Mode& mode, Bytes input, std::uint64_t counter,
                                        ParallelFor parallel) {
   const Blake3Kernels& kernels = blake3_kernels();
@@ -184,6 +182,13 @@ std::array<Digest, 2> subtree_children(const Blake3Mode& mode, Bytes input, std:
   }
   reduce(kernels, mode, cvs.data(), count, 2);
   return {cvs[0], cvs[1]};
+}
+
+Digest subtree_value(const Blake3Mode& mode, Bytes input, std::uint64_t counter,
+                     ParallelFor parallel) {
+  if (input.size() <= kChunkSize) return chunk_node(mode, input, counter).chaining_value();
+  const auto [left, right] = subtree_children(mode, input, counter, parallel);
+  return parent_node(mode, left, right).chaining_value();
 }
 
 }  // namespace torchnotary

@@ -27,9 +27,23 @@ Blake3Node chunk_node(const Blake3Mode& mode, Bytes chunk, std::uint64_t counter
 
 Blake3Node parent_node(const Blake3Mode& mode, const Digest& left, const Digest& right);
 
+// The bytes of the left child over `size` bytes, more than one chunk: the largest power of two of
+// chunks that leaves at least one byte to the right (BLAKE3 paper, §2.1).
+std::uint64_t left_size(std::uint64_t size);
+
 // The two children of the top node over `input` (more than one chunk), whose first chunk has
 // number `counter`.
 std::array<Digest, 2> subtree_children(const Blake3Mode& mode, Bytes input, std::uint64_t counter,
                                        ParallelFor parallel);
+
+// The chaining value of the node over `input`, whose first chunk has number `counter`.
+Digest subtree_value(const Blake3Mode& mode, Bytes input, std::uint64_t counter,
+                     ParallelFor parallel);
+
+// The same over the bytes from `offset` to `offset + size`, which read(offset, out) delivers as
+// for blake3_read.
+Digest subtree_read(const Blake3Mode& mode, std::uint64_t offset, std::uint64_t size,
+                    FunctionRef<void(std::uint64_t offset, MutableBytes out)> read,
+                    ParallelFor parallel);
 
 }  // namespace torchnotary

@@ -28,34 +28,6 @@ const Blake3Mode& tensor_mode() {
   return mode;
 }
 
-Digest data_root(const TensorView& view, ParallelFor parallel) {
-  if (is_plain(view)) return blake3(Blake3Mode::hash(), {view.data, view.nbytes()}, parallel);
-  const Gatherer whole(view);
-  return blake3_read(
-      Blake3Mode::hash(), view.nbytes(),
-      [&](std::uint64_t offset, MutableBytes out) {
-        Gatherer gather = whole;
-        gather.seek(offset / view.dtype->itemsize);
-        gather.next(out);
-      },
-      parallel);
-}
-
-// Everything before the data root; returns its length.
-std::size_t write_header(const TensorView& view, std::byte* out) {
-  std::byte* at = out;
-  *at++ = static_cast<std::byte>(view.dtype->name.size());
-  at = std::copy_n(bytes_of(view.dtype->name).data(), view.dtype->name.size(), at);
-  *at++ = static_cast<std::byte>(view.rank());
-  for (const std::int64_t size : view.shape) {
-    store_le(at, static_cast<std::uint64_t>(size));
-    at += 8;
-  }
-  store_le(at, static_cast<std::uint64_t>(view.nbytes()));
-  at += 8;
-  return static_cast<std::size_t>(at - out);
-}
-
 // Elements begin … begin + length - 1 of axis 0, which is dropped where `drop_axis` says so.
 TensorView slice(const TensorView& view, std::int64_t begin, std::int64_t length, bool drop_axis,
                  std::vector<std::int64_t>& shape) {
@@ -140,8 +112,35 @@ void commit_many(std::span<const TensorView> views, Commitment* made, ParallelFo
   }
 }
 
+Digest data_root(const TensorView& view, ParallelFor parallel) {
+  if (is_plain(view)) return blake3(Blake3Mode::hash(), {view.data, view.nbytes()}, parallel);
+  const Gatherer whole(view);
+  return blake3_read(
+      Blake3Mode::hash(), view.nbytes(),
+      [&](std::uint64_t offset, MutableBytes out) {
+        Gatherer gather = whole;
+        gather.seek(offset / view.dtype->itemsize);
+        gather.next(out);
+      },
+      parallel);
+}
+
+std::size_t write_header(const TensorView& view, std::byte* out) {
+  std::byte* at = out;
+  *at++ = static_cast<std::byte>(view.dtype->name.size());
+  at = std::copy_n(bytes_of(view.dtype->name).data(), view.dtype->name.size(), at);
+  *at++ = static_cast<std::byte>(view.rank());
+  for (const std::int64_t size : view.shape) {
+    store_le(at, static_cast<std::uint64_t>(size));
+    at += 8;
+  }
+  store_le(at, static_cast<std::uint64_t>(view.nbytes()));
+  at += 8;
+  return static_cast<std::size_t>(at - out);
+}
+
 Digest tensor_digest(const TensorView& view, const Digest& data_root) {
-  std::array<std::byte, header_size(255) + kDigestSize> message;
+  std::array<std::byte, kMaxHeader + kDigestSize> message;
   const std::size_t header = write_header(view, message.data());
   std::copy(data_root.begin(), data_root.end(), message.begin() + header);
   return blake3(tensor_mode(), Bytes(message).first(header + kDigestSize));

@@ -32,6 +32,15 @@ Commitment commit(const TensorView& view, ParallelFor parallel = kSerial);
 void commit_many(std::span<const TensorView> views, Commitment* made,
                  ParallelFor parallel = kSerial);
 
+Digest data_root(const TensorView& view, ParallelFor parallel = kSerial);
+
+// The longest header: a name of 16 letters, 255 sizes.
+inline constexpr std::size_t kMaxHeader = 1 + 16 + 1 + 8 * 255 + 8;
+
+// Writes the header, everything before the data root, and returns its length. Neither this nor
+// tensor_digest reads the view's memory or strides.
+std::size_t write_header(const TensorView& view, std::byte* out);
+
 // The digest of a tensor whose data root is known.
 Digest tensor_digest(const TensorView& view, const Digest& data_root);
 
