@@ -24,11 +24,14 @@ _HOMES = {
     "commit": "commitment",
     "Commitment": "commitment",
     "Manifest": "manifest",
+    "Opening": "opening",
+    "RowOpening": "statement.row_opening",
     "Record": "statement.record",
     "NotaryError": "errors",
     "MalformedRecord": "errors",
     "MalformedProof": "errors",
     "RootMismatch": "errors",
+    "UnsupportedIndex": "errors",
     "UnsupportedTensor": "errors",
     "UnknownSigner": "errors",
     "WeightsChanged": "errors",
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
         RootMismatch,
         Saturated,
         UnknownSigner,
+        UnsupportedIndex,
         UnsupportedTensor,
         VerificationFailed,
         WeightsChanged,
@@ -80,8 +84,10 @@ if TYPE_CHECKING:
     from .lockfile import check_pin, pin
     from .manifest import Manifest
     from .notary import Notary, record
+    from .opening import Opening
     from .replay.comparison import diff
     from .replay.reproduction import Reproduction, reproduce
     from .statement.record import Record
+    from .statement.row_opening import RowOpening
     from .verifier.steps import verify
     from .verifier.verdict import Verdict

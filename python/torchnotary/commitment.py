@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from torchnotary import _core, layouts
 from torchnotary.composite import STRIDED, Composite
 from torchnotary.errors import UnsupportedTensor
 from torchnotary.hashing import WORTH_THREADS, thread_count, threads_for
+
+if TYPE_CHECKING:
+    from torchnotary.opening import Opening
 
 # Bytes up to which a tensor may stand for more memory than it has (`expand`, sliding windows):
 # zeros(1).expand(2**40) is 4 bytes to make and an hour to hash.
@@ -35,6 +38,18 @@ class Commitment(NamedTuple):
     shape: tuple[int, ...]
     nbytes: int
     layout: str = STRIDED
+
+    def open(self, tensor: Any, index: Any) -> Opening:
+        """The elements ``index`` selects of the committed ``tensor``, with the proof that they are
+        its elements: what `Opening.verify` checks against this commitment. Hashes all of it once.
+
+        ``index`` is what torch takes that selects a regular region: integers, slices of a step of 1
+        or more, None, Ellipsis and tuples of these. Raises `UnsupportedIndex` for another, and
+        `RootMismatch`, with both digests, where ``tensor`` is not the committed one.
+        """
+        from .opening import Opening
+
+        return Opening.of(tensor, index, self)
 
 
 def commit(tensor: Any) -> Commitment:

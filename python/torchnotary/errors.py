@@ -59,6 +59,10 @@ class UnsupportedTensor(NotaryError):
     """A tensor whose layout, dtype or device has no commitment rule."""
 
 
+class UnsupportedIndex(NotaryError):
+    """An index out of range, or of a kind that selects no regular region of a tensor."""
+
+
 class UnknownSigner(NotaryError):
     """An intact signature by a key that neither the user nor a policy trusts."""
 

@@ -12,7 +12,7 @@ import ast
 import json
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import _core
@@ -280,20 +280,30 @@ _EMPTY = {"list": list, "tuple": tuple, "dict": Kept}
 
 
 def tensor_of(leaf: Leaf) -> Any:
-    """A kept tensor leaf as a torch tensor, or as a NumPy array where torch is not installed."""
+    """A kept tensor leaf as `tensor_from` or `composite_tensor_of` makes it."""
     if leaf.layout is not None:
         return composite_tensor_of(leaf, {part.path: tensor_of(part) for part in leaf.kept})
-    content = bytearray(leaf.kept)
-    try:
-        import torch
-    except ImportError:
-        import numpy
+    return tensor_from(leaf.kept, leaf.dtype, leaf.shape)
 
-        return numpy.frombuffer(content, dtype=leaf.dtype).reshape(leaf.shape)
-    dtype = getattr(torch, leaf.dtype)
-    if not math.prod(leaf.shape):
-        return torch.empty(leaf.shape, dtype=dtype)
-    return torch.frombuffer(content, dtype=torch.uint8).view(dtype).reshape(leaf.shape)
+
+def tensor_from(content: bytes, dtype: str, shape: Sequence[int]) -> Any:
+    """Data bytes as a torch tensor, or as a NumPy array where torch is not installed; raises
+    `UnsupportedTensor` for a dtype that the library lacks."""
+    try:
+        import torch as library
+    except ImportError:
+        import numpy as library
+    if not hasattr(library, dtype) and not (library.__name__ == "numpy" and dtype == "bool"):
+        raise UnsupportedTensor(
+            f"{library.__name__} has no dtype {dtype}", next_step="install a torch that has it"
+        )
+    owned = bytearray(content)
+    if library.__name__ == "numpy":
+        return library.frombuffer(owned, dtype=dtype).reshape(shape)
+    kind = getattr(library, dtype)
+    if not math.prod(shape):
+        return library.empty(shape, dtype=kind)
+    return library.frombuffer(owned, dtype=library.uint8).view(kind).reshape(shape)
 
 
 def _require(condition: bool, cause: str) -> None:

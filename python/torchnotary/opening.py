@@ -1,0 +1,163 @@
+"""Openings of unsalted tensors, such as weights: some elements, and the proof that they are there.
+
+Whoever holds the commitment to a tensor can check that an opening's elements are the tensor's
+without having the rest. An opening shows more than it was asked for: whole blocks of 1,024 bytes
+around the elements. docs/formats.md has the bytes; private tensors have `RowOpening`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from . import _core
+from .commitment import Commitment, view
+from .errors import MalformedProof, NotaryError, RootMismatch
+from .files import open_regular
+from .hashing import threads_for
+from .indexing import as_index, canonical_items
+from .statement.container import write_atomically
+from .statement.evidence import tensor_from
+
+# Room for everything but the proof (kMaxOpeningHead in cpp/tensor/opening.h).
+_HEAD = 16 * 1024
+_HEX = re.compile(r"[0-9a-f]{64}")
+_ASK = "ask whoever made the opening for one of the committed tensor"
+
+
+class Opening:
+    """Elements of a committed tensor with their proof.
+
+    What it says of itself (``dtype`` and ``shape`` of the whole tensor, ``index``) is claimed until
+    `verify` has compared it with a commitment.
+    """
+
+    def __init__(self, core: _core.Opening) -> None:
+        self._core = core
+
+    @classmethod
+    def of(cls, tensor: Any, index: Any, commitment: Commitment) -> Opening:
+        """What `Commitment.open` returns."""
+        borrowed = view(tensor)
+        items = canonical_items(index, borrowed.shape)
+        made = cls(_core.Opening(borrowed, items, threads_for(borrowed.nbytes)))
+        made._compare_digest(commitment, "commit to this tensor, or open the committed one")
+        return made
+
+    @classmethod
+    def decode(cls, data: bytes) -> Opening:
+        """The opening in ``data``; raises MalformedProof, naming the byte, where it is none."""
+        return cls(_core.Opening(data))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Opening:
+        """The opening in a file. Raises OSError where it cannot be read and MalformedProof, naming
+        file and byte, where it is none; reads no more of it than its beginning calls for."""
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            head = stream.read(_HEAD)
+            expected = _named(path, lambda: _core.opening_size(head, size))
+            data = head + stream.read(max(0, expected + 1 - len(head)))
+        return _named(path, lambda: cls.decode(data))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the opening to a file, atomically."""
+        write_atomically(path, self.encode())
+
+    def encode(self) -> bytes:
+        """The bytes of the opening: one encoding, which `decode` requires."""
+        return self._core.encode()
+
+    @property
+    def dtype(self) -> str:
+        """Name of the tensor's dtype, as torch spells it."""
+        return self._core.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole tensor."""
+        return self._core.shape
+
+    @property
+    def index(self) -> tuple[Any, ...]:
+        """What is opened, as an index that has one item for every axis."""
+        return as_index(self._core.items)
+
+    @property
+    def selected_shape(self) -> tuple[int, ...]:
+        """Shape of what is opened."""
+        return self._core.selected_shape
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of the tensor that this claims to be an opening of."""
+        return self._core.digest().hex()
+
+    def verify(self, commitment: Commitment | str) -> Any:
+        """The opened elements, in ``selected_shape``, once they are proven to be the committed
+        tensor's: a torch tensor, or a NumPy array where torch is not installed.
+
+        ``commitment`` is a `Commitment` or the hex digest of one. Raises as `verify_bytes`, and
+        `UnsupportedTensor` where the library at hand lacks the dtype.
+        """
+        return tensor_from(self.verify_bytes(commitment), self.dtype, self.selected_shape)
+
+    def verify_bytes(self, commitment: Commitment | str) -> bytes:
+        """The data bytes of what `verify` returns: row-major, little-endian. Needs no torch.
+
+        Raises `RootMismatch`, with both values, where the opening is of another tensor or its proof
+        leads to another root, and `MalformedProof` where what was committed to is no tensor.
+        """
+        self._compare_digest(commitment, _ASK)
+        claimed = self._core.data_root
+        implied = self._core.implied_root(threads_for(self._core.proof_nbytes))
+        if implied != claimed:
+            raise RootMismatch(
+                "the opening's proof leads to another data root",
+                expected=claimed.hex(),
+                actual=implied.hex(),
+                next_step=_ASK,
+            )
+        return self._core.tobytes()
+
+    def _compare_digest(self, commitment: Commitment | str, next_step: str) -> None:
+        expected = commitment if isinstance(commitment, str) else commitment.digest
+        if not _HEX.fullmatch(expected):
+            raise NotaryError(
+                "that is not the digest of a commitment",
+                expected="64 hexadecimal digits, in lower case",
+                actual=repr(expected[:80]),
+                next_step="torchnotary commit FILE prints digests",
+            )
+        if self.digest != expected:
+            raise RootMismatch(
+                "this is not an opening of the committed tensor",
+                expected=expected,
+                actual=self.digest,
+                next_step=next_step,
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opening) and self.encode() == other.encode()
+
+    def __hash__(self) -> int:
+        return hash(self.encode())
+
+    def __repr__(self) -> str:
+        whole = f"{self.dtype}{list(self.shape)}"
+        return f"<torchnotary.Opening of {list(self.selected_shape)} out of {whole}>"
+
+
+def _named(path: str | os.PathLike[str], read: Callable[[], Any]) -> Any:
+    """What ``read`` returns; its refusal names the file."""
+    try:
+        return read()
+    except MalformedProof as error:
+        raise MalformedProof(
+            f"{os.fspath(path)}: {error.reason}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step=error.next_step,
+        ) from None
