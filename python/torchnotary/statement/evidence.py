@@ -114,7 +114,7 @@ def restore(leaves: Iterable[Leaf]) -> dict[str, Any]:
         for step in rest:
             here = here.setdefault(key, _Nest())
             key = step
-        here[key] = _value(leaf)
+        here[key] = value_of(leaf)
     return {name: _shape(value) for name, value in root.items()}
 
 
@@ -263,7 +263,8 @@ def _shape(value: Any) -> Any:
     return Kept({name: item for (_, name), item in items.items()})
 
 
-def _value(leaf: Leaf) -> Any:
+def value_of(leaf: Leaf) -> Any:
+    """The value of a kept leaf; raises MalformedRecord for one that no record keeps."""
     if leaf.kind == "tensor":
         return tensor_of(leaf)
     if leaf.kind == "empty":

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MalformedRecord, NotaryError, VerificationFailed
 from . import container
@@ -14,6 +14,9 @@ from .bundle import Bundle
 from .lines import parse, parse_file
 from .openings import Openings, decode_openings, derive, encode_openings
 from .predicate import check_statement
+
+if TYPE_CHECKING:
+    from .row_opening import RowOpening
 
 DISCLOSABLE = ("weights", "structure", "inputs", "outputs", "trace")
 
@@ -225,6 +228,22 @@ class Record:
         return values if tree == "inputs" else values.get("output")
 
     # Handing it on
+
+    def open(
+        self, tree: str, row: int | None = None, path: str | None = None, values: Any = None
+    ) -> RowOpening:
+        """One row of an input or output, to show to somebody who then sees nothing of the others.
+
+        ``tree`` is ``inputs`` or ``outputs``, ``row`` an index of axis 0, ``path`` the value's path
+        where there are several. An axis of more than 4,096 rows is cut into equal runs, and the
+        opening shows the run that holds the row; plain values and tensors of rank < 2 open whole,
+        with ``row`` None or 0. ``values`` is the tensor, or all inputs or outputs as `save` takes
+        them; kept ones if None. Raises NotaryError where this machine cannot open it or there is no
+        such row or path, and VerificationFailed where the values are not the recorded ones.
+        """
+        from .row_opener import open_row
+
+        return open_row(self, tree, row, path, values)
 
     def save(
         self,
