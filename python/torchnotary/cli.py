@@ -26,6 +26,8 @@ COMMANDS = {
     "reproduce": ("checking", "reproduce"),
     "diff": ("checking", "diff"),
     "save": ("logs", "save"),
+    "open": ("openings", "open_part"),
+    "check-opening": ("openings", "check_opening"),
 }
 GROUPS = {"keys": "keyring", "log": "logs"}
 

@@ -49,7 +49,9 @@ class Commitment(NamedTuple):
         """
         from .opening import Opening
 
-        return Opening.of(tensor, index, self)
+        opening = Opening.of(tensor, index)
+        opening.require_digest(self)
+        return opening
 
 
 def commit(tensor: Any) -> Commitment:

@@ -44,6 +44,18 @@ def parse_index(text: str) -> tuple[Any, ...]:
     return tuple(_parse_item(part, text) for part in parts)
 
 
+def index_text(index: Sequence[Any]) -> str:
+    """The index as `parse_index` reads it; one without items is ``...``."""
+    return ", ".join(map(_item_text, index)) or "..."
+
+
+def _item_text(item: Any) -> str:
+    if not isinstance(item, slice):
+        return str(item)
+    step = "" if item.step is None else f":{item.step}"
+    return f"{item.start}:{item.stop}{step}"
+
+
 def _spelled_out(index: tuple[Any, ...], rank: int) -> list[Any]:
     """The index with its Ellipsis, or else its end, replaced by whole axes."""
     named = sum(item is not None and item is not Ellipsis for item in index)

@@ -38,13 +38,12 @@ class Opening:
         self._core = core
 
     @classmethod
-    def of(cls, tensor: Any, index: Any, commitment: Commitment) -> Opening:
-        """What `Commitment.open` returns."""
+    def of(cls, tensor: Any, index: Any) -> Opening:
+        """An opening of what ``index`` selects of ``tensor``; see `Commitment.open`, which compares
+        the tensor with what was committed to."""
         borrowed = view(tensor)
         items = canonical_items(index, borrowed.shape)
-        made = cls(_core.Opening(borrowed, items, threads_for(borrowed.nbytes)))
-        made._compare_digest(commitment, "commit to this tensor, or open the committed one")
-        return made
+        return cls(_core.Opening(borrowed, items, threads_for(borrowed.nbytes)))
 
     @classmethod
     def decode(cls, data: bytes) -> Opening:
@@ -110,7 +109,7 @@ class Opening:
         Raises `RootMismatch`, with both values, where the opening is of another tensor or its proof
         leads to another root, and `MalformedProof` where what was committed to is no tensor.
         """
-        self._compare_digest(commitment, _ASK)
+        self.require_digest(commitment)
         claimed = self._core.data_root
         implied = self._core.implied_root(threads_for(self._core.proof_nbytes))
         if implied != claimed:
@@ -122,7 +121,8 @@ class Opening:
             )
         return self._core.tobytes()
 
-    def _compare_digest(self, commitment: Commitment | str, next_step: str) -> None:
+    def require_digest(self, commitment: Commitment | str) -> None:
+        """Raises `RootMismatch`, with both digests, unless this claims to be of that tensor."""
         expected = commitment if isinstance(commitment, str) else commitment.digest
         if not _HEX.fullmatch(expected):
             raise NotaryError(
@@ -136,7 +136,7 @@ class Opening:
                 "this is not an opening of the committed tensor",
                 expected=expected,
                 actual=self.digest,
-                next_step=next_step,
+                next_step=_ASK,
             )
 
     def __eq__(self, other: object) -> bool:

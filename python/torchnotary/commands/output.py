@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ..errors import MalformedPolicy, NotaryError
+from ..errors import MalformedPolicy, NotaryError, UnsupportedIndex
 from ..verifier.verdict import INVALID, USAGE, printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -71,7 +71,7 @@ def _read(error: Exception) -> tuple[str, str, int]:
         message = error.reason
         if error.expected is not None or error.actual is not None:
             message += f" (expected {error.expected}, got {error.actual})"
-        code = USAGE if isinstance(error, MalformedPolicy) else INVALID
+        code = USAGE if isinstance(error, (MalformedPolicy, UnsupportedIndex)) else INVALID
         return message, error.next_step or "torchnotary doctor", code
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""

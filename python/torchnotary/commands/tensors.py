@@ -12,6 +12,7 @@ from .. import _core
 from ..commitment import Commitment, commit, is_tensor
 from ..files import open_regular
 from ..safetensors_header import read_header
+from ..weights_files import find, load_pickled
 from .output import UsageProblem
 
 
@@ -21,6 +22,21 @@ def read_safetensors(path: Path) -> dict[str, _core.View]:
         stored = read_header(stream, os.fstat(stream.fileno()).st_size, str(path))
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     return {t.name: _core.View.from_buffer(mapped, t.dtype, t.shape, t.start) for t in stored}
+
+
+def find_tensor(path: Path, name: str) -> Any:
+    """The tensor of that name in a weights file or folder: mapped where it is a safetensors file,
+    read by torch where it is a pickled one. Raises UsageProblem where there is none."""
+    files = find(path)
+    for prefix, file, _ in files.safetensors:
+        if name.startswith(prefix):
+            view = read_safetensors(file).get(name[len(prefix) :])
+            if view is not None:
+                return view
+    tensor = load_pickled(files.pickled).get(name) if files.pickled else None
+    if tensor is None:
+        raise UsageProblem(f"{path} has no tensor {name}", f"torchnotary manifest {path} -o FOLDER")
+    return tensor
 
 
 def to_library(view: _core.View) -> Any:

@@ -25,7 +25,8 @@ from .composite_values import composite_tensor_of
 FORMAT = "torchnotary evidence/1"
 TREES = ("inputs", "outputs")
 MAX_HEADER = 64 << 20
-_TO_SAFETENSORS = {ours: theirs for theirs, (ours, _) in DTYPES.items()}
+# The format's name of a dtype by torch's.
+TO_SAFETENSORS = {ours: theirs for theirs, (ours, _) in DTYPES.items()}
 
 
 def encode_evidence(inputs: Iterable[Leaf] | None, outputs: Iterable[Leaf] | None) -> bytes:
@@ -41,7 +42,7 @@ def encode_evidence(inputs: Iterable[Leaf] | None, outputs: Iterable[Leaf] | Non
         for leaf in leaves:
             listed.append(_describe(leaf))
             for place, stored in _stored(leaf):
-                name = _TO_SAFETENSORS.get(stored.dtype)
+                name = TO_SAFETENSORS.get(stored.dtype)
                 shape = list(stored.shape) if name else [len(stored.kept)]
                 end = offset + len(stored.kept)
                 header[f"{tree}/{place}"] = {

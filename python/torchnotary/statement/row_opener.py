@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core, merkle
 from ..commitment import is_tensor
-from ..errors import NotaryError, VerificationFailed
+from ..errors import NotaryError, UnsupportedIndex, VerificationFailed
 from ..leaves import Leaf, encode_value, flatten_arguments, flatten_given
 from .lines import brief, parse_file
 from .row_opening import TREES, RowOpening
@@ -91,7 +91,7 @@ def _slot(line: Line, row: int | None) -> int | None:
     run = line.get("run", 0)
     length = line["shape"][0] if run else 1
     if row is None and run or row is not None and not -length <= row < length:
-        raise NotaryError(
+        raise UnsupportedIndex(
             f"{line['path']} has no such row" if row is not None else "name the row to open",
             expected=f"0 to {length - 1}" if run else "0 or None: the value is committed whole",
             actual=row,
