@@ -24,6 +24,7 @@ TOPICS = {
     "cold-verify": "cold_verify",
     "profiles": "profiles",
     "hashing": "hashing",
+    "openings": "openings",
     "durable-records": "durable_records",
 }
 # What would redirect or silence the recorder; TORCHNOTARY_CPU and _NUM_THREADS stay in force.

@@ -59,6 +59,56 @@ class View:
     @property
     def shape(self) -> tuple[int, ...]:
         ...
+class Opening:
+    """
+    Elements of a tensor with their proof; unverified.
+    """
+    @typing.overload
+    def __init__(self, view: View, items: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None], threads: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
+        """
+        Opens what `items` select: for every axis (index,) or (start, count, step), and None
+        for a new axis. Raises MalformedProof for items that do not fit or are not canonical.
+        """
+    @typing.overload
+    def __init__(self, encoded: typing_extensions.Buffer) -> None:
+        """
+        Decodes an opening. Raises MalformedProof, naming the byte, where it is none.
+        """
+    def digest(self) -> bytes:
+        """
+        Digest (32 bytes) of the tensor it claims to be of.
+        """
+    def encode(self) -> bytes:
+        """
+        The bytes of the opening.
+        """
+    def implied_root(self, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
+        """
+        The data root (32 bytes) that the proof implies; comparing is the caller's.
+        """
+    def tobytes(self) -> bytes:
+        """
+        The selected elements: row-major, little-endian. Raises MalformedProof for a bool
+        that is neither 0 nor 1.
+        """
+    @property
+    def data_root(self) -> bytes:
+        ...
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def items(self) -> list[list[int] | None]:
+        ...
+    @property
+    def proof_nbytes(self) -> int:
+        ...
+    @property
+    def selected_shape(self) -> tuple[int, ...]:
+        ...
+    @property
+    def shape(self) -> tuple[int, ...]:
+        ...
 def blake3(data: typing_extensions.Buffer, key: typing_extensions.Buffer | None = None, context: str | None = None, length: typing.SupportsInt | typing.SupportsIndex = 32, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
     """
     BLAKE3 of a contiguous buffer: `length` bytes of the hash, of the keyed hash (`key`, 32
@@ -118,6 +168,11 @@ def leaf_hash(leaf: typing_extensions.Buffer) -> bytes:
 def node_hash(left: typing_extensions.Buffer, right: typing_extensions.Buffer) -> bytes:
     """
     SHA-256(01 ‖ left ‖ right).
+    """
+def opening_size(head: typing_extensions.Buffer, most: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    The bytes of an opening that begins with `head` (16 KiB suffice); one above `most` where
+    they are more. Raises MalformedProof as Opening does.
     """
 def root(leaves: collections.abc.Iterable) -> bytes:
     """

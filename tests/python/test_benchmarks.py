@@ -162,7 +162,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("topic", ["empty-call", "hashing"])
+@pytest.mark.parametrize("topic", ["empty-call", "hashing", "openings"])
 def test_a_quick_run_of_one_topic_writes_its_json(topic, tmp_path):
     from native import LIBRARY
 
