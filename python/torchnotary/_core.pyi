@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Blake3', 'View', 'blake3', 'blake3_many', 'commit', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'leaf_hash', 'node_hash', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'value_digest']
+__all__: list[str] = ['Blake3', 'Opening', 'View', 'blake3', 'blake3_many', 'commit', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'leaf_hash', 'node_hash', 'opening_size', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'value_digest']
 class Blake3:
     """
     BLAKE3 in pieces; threads may share it.
