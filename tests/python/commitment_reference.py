@@ -39,14 +39,31 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def torch_bytes(tensor: torch.Tensor) -> bytes:
-    """Row-major elements, through torch's own copying."""
+    """Row-major elements, through torch's own copying. Conjugate and negative views are resolved by
+    their sign bits here: torch computes, which makes signalling NaNs quiet."""
     if tensor.numel() == 0:
         return b""
-    plain = tensor.detach().resolve_conj().resolve_neg()
+    plain, conj, neg = tensor.detach(), tensor.is_conj(), tensor.is_neg()
+    plain = plain.conj() if conj else plain
+    plain = torch._neg_view(plain) if neg else plain
     if not plain.is_complex() and plain.dtype is not torch.bool:
         plain = plain.view(_INTEGERS[plain.element_size()])  # torch cannot copy uint1 and the like
     copy = plain.clone(memory_format=torch.contiguous_format)
-    return copy.reshape(-1).view(torch.uint8).numpy().tobytes()
+    data = copy.reshape(-1).view(torch.uint8).numpy().tobytes()
+    return _with_signs(data, tensor, conj, neg) if conj or neg else data
+
+
+def _with_signs(data: bytes, tensor: torch.Tensor, conj: bool, neg: bool) -> bytes:
+    if not tensor.is_complex() and not tensor.is_floating_point():
+        return (-np.frombuffer(data, f"<i{tensor.element_size()}")).tobytes()
+    width = tensor.element_size() // (2 if tensor.is_complex() else 1)
+    parts = np.frombuffer(data, f"<u{width}").copy()
+    sign = parts.dtype.type(1 << (8 * width - 1))
+    if neg:
+        parts ^= sign
+    if conj:
+        parts[1::2] ^= sign
+    return parts.tobytes()
 
 
 def reference_of(tensor: torch.Tensor) -> str:

@@ -167,6 +167,15 @@ def test_negative_views_of_real_tensors_commit_as_what_they_stand_for(name):
     assert commit(negative) == commit(negative.resolve_neg()) == commit(-tensor)
 
 
+def test_a_signalling_nan_in_a_negative_view_stays_one_and_changes_its_sign():
+    bits = torch.tensor([0x7FF07DC89DC0110F, 0x3FF0000000000000])
+    flipped = torch.tensor([0x7FF07DC89DC0110F - 2**63, 0x3FF0000000000000 - 2**63])
+    negative = torch._neg_view(bits.view(torch.float64))
+    assert commit(negative) == commit(flipped.view(torch.float64))
+    pair = torch.view_as_complex(bits.view(torch.float64).reshape(1, 2))
+    assert commit(torch._neg_view(pair)) == commit(flipped.view(torch.complex128))
+
+
 def test_negative_zero_and_nan_payloads_are_kept():
     zeros = [commit(torch.tensor([z])) for z in (0.0, -0.0)]
     bits = (0x7FC00000, 0x7FC00001, 0xFFC00000, 0x7F800001)

@@ -19,6 +19,7 @@ def _run(*command: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=600,  # what is not refused would be hashed for hours
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
