@@ -3,7 +3,10 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <map>
+
 #include "bindings/errors.h"
+#include "bindings/files.h"
 #include "bindings/hashing.h"
 #include "bindings/merkle.h"
 #include "bindings/opening.h"
@@ -171,6 +174,39 @@ void bind_opening(py::module_& m) {
         "they are more. Raises MalformedProof as Opening does.");
 }
 
+void bind_files(py::module_& m) {
+  py::class_<tn::StoredTensor>(m, "StoredTensor", "A row-major, little-endian tensor in a file.")
+      .def(py::init(&tn::py_stored_tensor), "name"_a, "dtype"_a, "shape"_a, "begin"_a,
+           "`dtype` is torch's name; `begin` is the tensor's first byte in the file.\n"
+           "Raises UnsupportedTensor for another dtype and for more than 2^63 - 1 bytes.")
+      .def_readonly("name", &tn::StoredTensor::name)
+      .def_property_readonly("dtype", [](const tn::StoredTensor& t) { return t.dtype->name; })
+      .def_readonly("shape", &tn::StoredTensor::shape)
+      .def_readonly("begin", &tn::StoredTensor::begin)
+      .def_readonly("nbytes", &tn::StoredTensor::nbytes);
+  py::class_<tn::FileState>(m, "FileState", "What tells one state of a file from another.")
+      .def(py::init([](int descriptor) { return tn::FileState::of(descriptor, "the file"); }),
+           "descriptor"_a, "The state of an open file. Raises OSError.")
+      .def_readonly("size", &tn::FileState::size)
+      .def("__eq__", [](const tn::FileState& a, const tn::FileState& b) { return a == b; });
+  m.def(
+      "stored_dtypes",
+      [] {
+        std::map<std::string_view, std::string_view> names;
+        for (const auto& [stored, torch] : tn::kStoredDTypes) names[stored] = torch;
+        return names;
+      },
+      "The safetensors format's names of dtypes, each with torch's.");
+  m.def("read_safetensors_header", &tn::py_read_safetensors_header, "descriptor"_a,
+        "The tensors of an open safetensors file in the order of their bytes. Raises\n"
+        "MalformedRecord naming the byte, and UnsupportedTensor for a dtype without a rule.");
+  m.def("commit_files", &tn::py_commit_files, "files"_a, "threads"_a = 1, "finished"_a = py::none(),
+        "The data roots and the digests (32 bytes each in one) of the tensors of files, each of\n"
+        "which is (path, state, its tensors ascending by `begin`); finished(i) is called after\n"
+        "the i-th tensor of all. Raises MalformedRecord for a file that changed, OSError for one\n"
+        "that cannot be read.");
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -180,4 +216,5 @@ PYBIND11_MODULE(_core, m) {
   bind_merkle(m);
   bind_tensor(m);
   bind_opening(m);
+  bind_files(m);
 }

@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cerrno>
+
 #include "hashing/errors.h"
 
 namespace torchnotary {
@@ -25,6 +27,11 @@ inline void register_errors() {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const MalformedProof& error) {
       raise_python("MalformedProof", error);
+    } catch (const MalformedRecord& error) {
+      raise_python("MalformedRecord", error);
+    } catch (const FileError& error) {
+      errno = error.code;
+      PyErr_SetFromErrnoWithFilename(PyExc_OSError, error.path.c_str());
     } catch (const UnsupportedTensor& error) {
       raise_python("UnsupportedTensor", error);
     } catch (const NotaryError& error) {

@@ -28,6 +28,20 @@ class MalformedProof : public NotaryError {
   using NotaryError::NotaryError;
 };
 
+// A file that is not in its one encoding, or that changed while it was read.
+class MalformedRecord : public NotaryError {
+  using NotaryError::NotaryError;
+};
+
+// A file that the system does not open or read: Python's OSError.
+class FileError : public std::runtime_error {
+ public:
+  FileError(int code, const std::string& path) : std::runtime_error(path), code(code), path(path) {}
+
+  const int code;  // errno
+  const std::string path;
+};
+
 // A tensor whose dtype, layout or size has no commitment rule.
 class UnsupportedTensor : public NotaryError {
   using NotaryError::NotaryError;
