@@ -11,6 +11,7 @@
 #include "bindings/merkle.h"
 #include "bindings/opening.h"
 #include "bindings/tensor.h"
+#include "tensor/difference.h"
 
 namespace py = pybind11;
 namespace tn = torchnotary;
@@ -207,6 +208,27 @@ void bind_files(py::module_& m) {
         "that cannot be read.");
 }
 
+void bind_difference(py::module_& m) {
+  py::class_<tn::Difference>(m, "Difference", "How far apart two tensors are.")
+      .def(py::init([](const std::string& dtype) { return tn::Difference(tn::dtype_of(dtype)); }),
+           "dtype"_a, "`dtype` is torch's name.")
+      .def(
+          "add",
+          [](tn::Difference& difference, const py::buffer& before, const py::buffer& after) {
+            const tn::Buffer a(before), b(after);
+            tn::without_gil(a.bytes().size(), [&] { difference.add(a.bytes(), b.bytes()); });
+          },
+          "before"_a, "after"_a,
+          "Compares elements in row-major order; again for those that follow. Raises NotaryError\n"
+          "unless both buffers hold the same whole number of elements.")
+      .def_property_readonly("differing", &tn::Difference::differing)
+      .def_property_readonly("undefined", &tn::Difference::undefined)
+      .def_property_readonly("largest", &tn::Difference::largest);
+  m.def(
+      "itemsize", [](const std::string& dtype) { return tn::dtype_of(dtype).itemsize; }, "dtype"_a,
+      "The bytes of one element of a dtype, by torch's name.");
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -217,4 +239,5 @@ PYBIND11_MODULE(_core, m) {
   bind_tensor(m);
   bind_opening(m);
   bind_files(m);
+  bind_difference(m);
 }

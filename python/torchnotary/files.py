@@ -24,6 +24,10 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError as error:  # a NUL character, which no path has
         raise OSError(errno.EINVAL, str(error), os.fspath(path)) from None
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise _not_regular(path) from None
+        raise
     try:
         require_regular(os.fstat(descriptor), path)
         return open(descriptor, "rb")
@@ -52,4 +56,9 @@ def require_regular(status: os.stat_result, path: str | os.PathLike[str]) -> Non
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(status.st_mode):
-        raise NotRegular(errno.EINVAL, "not a regular file but a pipe or a device", os.fspath(path))
+        raise _not_regular(path)
+
+
+def _not_regular(path: str | os.PathLike[str]) -> NotRegular:
+    message = "not a regular file but a pipe, a socket or a device"
+    return NotRegular(errno.EINVAL, message, os.fspath(path))

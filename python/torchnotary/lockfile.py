@@ -3,13 +3,17 @@
     {"structure":{"root":hex,"size":n}|null,"type":"pin/1","weights":{"root":hex,"size":n}|null}
     the lines of structure.jsonl
     the lines of weights.jsonl
+    the lines of files.jsonl
 
-Both roots follow from the lines, and a reader computes them again.
+The pin of a folder also has ``"files":{"root":hex,"size":n}|null`` in its first line. All roots
+follow from the lines, and a reader computes them again.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from .coverage import covers
@@ -18,16 +22,26 @@ from .files import read_regular
 from .manifest import Manifest, weights_claimed
 from .manifest_diff import MAX_SHOWN
 from .statement.container import write_atomically
-from .statement.lines import MAX_FILE_BYTES, Tree, canonical, encode_file, parse_file, parse_object
+from .statement.lines import (
+    MAX_FILE_BYTES,
+    Tree,
+    canonical,
+    encode_file,
+    parse,
+    parse_file,
+    require_object,
+)
 
 DEFAULT_PATH = "torchnotary.lock"
+_PARTS = ("structure", "weights", "files")
 TYPE = "pin/1"
 
 
 def pin(model: Any, path: str | os.PathLike[str] = DEFAULT_PATH) -> Manifest:
     """Writes the lock file of a model (anything Manifest.of takes) and returns its manifest.
 
-    A module's pin covers weights and structure, a file's or a state_dict's the weights alone.
+    A module's pin covers weights and structure, a folder's weights and all other files, a file's
+    or a state_dict's the weights alone.
     """
     manifest = _manifest(model)
     header = {
@@ -35,8 +49,10 @@ def pin(model: Any, path: str | os.PathLike[str] = DEFAULT_PATH) -> Manifest:
         "type": TYPE,
         "weights": _tree(manifest.weights),
     }
-    lines = [canonical(header), *manifest.structure_lines, *manifest.weights_lines]
-    write_atomically(path, encode_file(lines))
+    if manifest.covers_files:
+        header["files"] = _tree(manifest.files)
+    parts = (manifest.structure_lines, manifest.weights_lines, manifest.files_lines)
+    write_atomically(path, encode_file([canonical(header), *chain(*parts)]))
     return manifest
 
 
@@ -48,6 +64,7 @@ def check_pin(model: Any, path: str | os.PathLike[str] = DEFAULT_PATH) -> None:
         if difference := pinned.diff(now):
             raise _mismatch(str(difference), pinned, now, path)
         return
+    # Folders have no structure: where one side has, there are no files on both sides to compare.
     # One of the two has tensors only, perhaps under other names and with older files' buffers.
     module, file = (pinned, now) if pinned.structure_lines else (now, pinned)
     coverage = covers(module.weights_lines, file.weights_lines)
@@ -72,16 +89,20 @@ def read_pin(path: str | os.PathLike[str]) -> Manifest:
             error.errno, "no such pin; make one: torchnotary pin MODEL, or pin(model)", str(path)
         ) from None
     header, *lines = parse_file(data, name=str(path))
-    claimed = parse_object(header, f"{path} line 1", ("structure", "type", "weights"))
+    claimed = require_object(parse(header), f"{path} line 1")
+    keys = {*_PARTS, "type"} if "files" in claimed else {"structure", "type", "weights"}
+    require_object(claimed, f"{path} line 1", keys)
     if claimed["type"] != TYPE:
         raise MalformedRecord(f"{path} is not a pin", expected=TYPE, actual=claimed["type"])
     trees = {
-        part: Tree.from_json(claimed[part], f"{path} {part}") if claimed[part] is not None else None
-        for part in ("structure", "weights")
+        part: Tree.from_json(claimed[part], f"{path} {part}") if claimed.get(part) is not None else None
+        for part in _PARTS
     }
-    cut = trees["structure"].size if trees["structure"] else 0
-    parts = [encode_file(part) if part else None for part in (lines[cut:], lines[:cut])]
-    manifest = Manifest.from_files(*parts)
+    first = trees["structure"].size if trees["structure"] else 0
+    second = first + (trees["weights"].size if trees["weights"] else 0)
+    parts = (lines[first:second], lines[:first], lines[second:])
+    found = Manifest.from_files(*(encode_file(part) if part else None for part in parts))
+    manifest = replace(found, covers_files="files" in claimed)
     if manifest.structure_lines and weights_claimed(manifest.structure_lines) != trees["weights"]:
         raise MalformedRecord(f"{path}: its structure belongs to other weights than its own")
     for part, tree in trees.items():
@@ -113,9 +134,10 @@ def _in_words(found: list[str]) -> str:
 def _mismatch(
     words: str, pinned: Manifest, now: Manifest, path: str | os.PathLike[str]
 ) -> PinMismatch:
+    compared = _PARTS if pinned.covers_files and now.covers_files else ("structure", "weights")
     differ = [
         part
-        for part in ("weights", "structure")
+        for part in sorted(compared, reverse=True)
         if getattr(pinned, f"{part}_root") != getattr(now, f"{part}_root")
     ]
 

@@ -1,8 +1,9 @@
-"""Manifests: the line files that commit to a model's weights and to its structure.
+"""Manifests: the line files that commit to a model's weights, structure and other files.
 
 weights.jsonl has ``{"digest","dtype","name","shape","type":"tensor"}`` for every tensor of the
 ``state_dict``, sorted by the UTF-8 bytes of the name (model_lines.py says what becomes of entries
-that are no plain tensors); structure.py has the other file.
+that are no plain tensors); structure.py has structure.jsonl; files.jsonl has
+``{"digest","name","size","type":"file"}`` for every other file of a folder, sorted alike.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from . import weights_files
+from . import stored_lines, weights_files
 from .attributes import check_attributes
 from .composite import COMPONENTS
-from .errors import MalformedRecord
+from .errors import MalformedRecord, NotaryError
 from .files import read_regular
+from .folder_files import other_files
 from .manifest_diff import ManifestDiff, compare
 from .model_lines import Progress, of_entries, of_modules, sorted_lines
 from .statement.container import write_atomically
 from .statement.lines import MAX_FILE_BYTES, Tree, encode_file, scan_file, tree_of
 
-WEIGHTS, STRUCTURE = "weights.jsonl", "structure.jsonl"
+WEIGHTS, STRUCTURE, FILES = "weights.jsonl", "structure.jsonl", "files.jsonl"
 _TENSOR_KEYS = {"digest", "dtype", "name", "shape", "type"}
+_FILE_KEYS = {"digest", "name", "size", "type"}
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -37,21 +40,27 @@ class Manifest:
     """The lines (bytes, without newline) that commit to a model, and the roots of their trees.
 
     ``structure_lines`` is empty where there is no module to look at (a state_dict, a file), and
-    ``unbound`` names entries of such a source that no line covers. ``saved`` says that the lines
-    were read from a saved manifest, so that no weights were looked at.
+    ``unbound`` names entries of such a source that no line covers. ``files_lines`` are those of a
+    folder's files that hold none of the weights, and ``covers_files`` says whether there was a
+    folder to look at. ``saved`` says that the lines were read from a saved manifest, so that no weights were looked
+    at; ``homes`` says where the tensors of files lay.
     """
 
     weights_lines: list[bytes]
     structure_lines: list[bytes]
     unbound: tuple[str, ...] = ()
+    files_lines: list[bytes] = field(default_factory=list)
+    covers_files: bool = field(default=False, compare=False)
     saved: bool = field(default=False, compare=False)
+    homes: Mapping[str, stored_lines.Home] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(
         cls, source: Any, *, progress: Progress | None = None, reuse: Manifest | None = None
     ) -> Manifest:
-        """The manifest of a module, a state_dict, a file or folder of weights, or of several
-        modules by name (their names become the prefixes ``name.``).
+        """The manifest of a module, a state_dict, a file or a folder, or of several modules by
+        name (their names become the prefixes ``name.``). A file that holds no tensors counts as
+        one, its bytes (uint8).
 
         ``reuse`` is an earlier manifest of the same module, whose weights are known not to have
         changed: its weights lines are taken as they are. Raises UnsupportedTensor naming an entry
@@ -59,7 +68,7 @@ class Manifest:
         opened, TypeError for anything else.
         """
         if isinstance(source, (str, os.PathLike)):
-            return cls(*_of_path(Path(source), progress))
+            return _of_path(Path(source), progress)
         earlier = reuse.weights_lines if reuse else None
         if _is_module(source):
             return cls(*of_modules({"": source}, progress, earlier))
@@ -85,6 +94,11 @@ class Manifest:
         """Root and size of structure.jsonl, None where the structure is not known."""
         return tree_of(self.structure_lines) if self.structure_lines else None
 
+    @cached_property
+    def files(self) -> Tree | None:
+        """Root and size of files.jsonl, None where there are no other files."""
+        return tree_of(self.files_lines) if self.files_lines else None
+
     @property
     def weights_root(self) -> str | None:
         return self.weights.root if self.weights else None
@@ -101,16 +115,29 @@ class Manifest:
     def structure_size(self) -> int:
         return len(self.structure_lines)
 
+    @property
+    def files_root(self) -> str | None:
+        return self.files.root if self.files else None
+
+    @property
+    def files_size(self) -> int:
+        return len(self.files_lines)
+
     def diff(self, other: Manifest) -> ManifestDiff:
         """What differs in ``other`` as against this manifest, which counts as the earlier one."""
         return compare(self, other)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes weights.jsonl and structure.jsonl into ``folder``, made if need be; an empty
-        part has no file, and one left there by an earlier manifest is removed."""
+        """Writes weights.jsonl, structure.jsonl and files.jsonl into ``folder``, made if need be;
+        an empty part has no file, and one left there by an earlier manifest is removed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, lines in ((WEIGHTS, self.weights_lines), (STRUCTURE, self.structure_lines)):
+        parts = {
+            WEIGHTS: self.weights_lines,
+            STRUCTURE: self.structure_lines,
+            FILES: self.files_lines,
+        }
+        for name, lines in parts.items():
             if lines:
                 write_atomically(folder / name, encode_file(lines))
             else:
@@ -119,24 +146,31 @@ class Manifest:
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Manifest:
         """Reads what :meth:`save` wrote. Raises MalformedRecord where a file is not in its one
-        encoding or the two do not belong together, FileNotFoundError where there is neither."""
+        encoding or two do not belong together, FileNotFoundError where there is none."""
         folder = Path(folder)
-        files = {name: folder / name for name in (WEIGHTS, STRUCTURE)}
+        files = {name: folder / name for name in (WEIGHTS, STRUCTURE, FILES)}
         found = {
             name: read_regular(path, MAX_FILE_BYTES)
             for name, path in files.items()
             if path.exists()
         }
         if not found:
-            raise FileNotFoundError(2, f"no {WEIGHTS} and no {STRUCTURE} in it", str(folder))
-        return replace(cls.from_files(found.get(WEIGHTS), found.get(STRUCTURE)), saved=True)
+            names = f"no {WEIGHTS}, no {STRUCTURE} and no {FILES} in it"
+            raise FileNotFoundError(2, names, str(folder))
+        parts = (found.get(name) for name in (WEIGHTS, STRUCTURE, FILES))
+        return replace(cls.from_files(*parts), saved=True)
 
     @classmethod
-    def from_files(cls, weights: bytes | None, structure: bytes | None) -> Manifest:
-        """The manifest in the contents of weights.jsonl and structure.jsonl, strictly parsed."""
+    def from_files(
+        cls, weights: bytes | None, structure: bytes | None, files: bytes | None = None
+    ) -> Manifest:
+        """The manifest in the contents of weights.jsonl, structure.jsonl and files.jsonl, strictly
+        parsed."""
         manifest = cls(
             parse_weights(weights) if weights is not None else [],
             parse_structure(structure) if structure is not None else [],
+            files_lines=parse_files(files) if files is not None else [],
+            covers_files=files is not None,
         )
         require_belonging(manifest)
         return manifest
@@ -165,6 +199,26 @@ def parse_structure(data: bytes, name: str = STRUCTURE) -> list[bytes]:
             f"{name}: lines out of order",
             expected="at most one weights line, then buffers, parameters, modules",
         )
+    return lines
+
+
+def parse_files(data: bytes, name: str = FILES) -> list[bytes]:
+    """The lines of a files file; MalformedRecord unless each one is a file line."""
+    lines = []
+    for line, value in scan_file(data, name=name, sorted_by="name"):
+        if (
+            value.keys() != _FILE_KEYS
+            or value["type"] != "file"
+            or not all(isinstance(value[key], str) for key in ("digest", "name"))
+            or not _HEX64.fullmatch(value["digest"])
+            or type(value["size"]) is not int
+            or value["size"] < 0
+        ):
+            raise MalformedRecord(
+                f"{name} line {len(lines) + 1} is not a file line",
+                expected=f"{sorted(_FILE_KEYS)}, type file",
+            )
+        lines.append(line)
     return lines
 
 
@@ -224,14 +278,19 @@ def weights_claimed(structure_lines: list[bytes]) -> Tree | None:
     return Tree(first["root"], first["size"]) if first["type"] == "weights" else None
 
 
-def _of_path(
-    path: Path, progress: Progress | None
-) -> tuple[list[bytes], list[bytes], tuple[str, ...]]:
+def _of_path(path: Path, progress: Progress | None) -> Manifest:
     found = weights_files.find(path)
+    folder = path.is_dir()
+    others = other_files(path, found.paths) if folder else []
+    if folder and not found.paths and not others:
+        raise NotaryError(f"no files in the folder {path}", next_step="give a folder with a model")
+    weights, files, homes = stored_lines.lines_of(
+        found, others, None if found.pickled else progress
+    )
+    lines, unbound = sorted_lines(weights), ()
     if found.pickled:
         lines, unbound = of_entries(weights_files.load_pickled(found.pickled), progress)
-        return lines, [], unbound
-    return sorted_lines(weights_files.tensor_lines(found, progress)), [], ()
+    return Manifest(lines, [], unbound, sorted_lines(files), covers_files=folder, homes=homes)
 
 
 def _checked_names(source: Mapping[Any, Any]) -> Mapping[str, Any]:

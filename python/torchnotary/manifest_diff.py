@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from .attributes import key_of, name_of
 from .composite import STRIDED
 from .errors import MalformedRecord
 from .statement.lines import canonical, from_number
+from .stored_lines import Home, shards_of
+from .tensor_values import value_changes
 
 MAX_SHOWN = 12
-_TENSOR_LINES = ("tensor", "buffer", "parameter")
+_KINDS = ("tensor", "buffer", "parameter", "module", "file")
 _SAID = ("dtype", "shape", "layout")
 
 
 class Lines(Protocol):
-    """What is compared: the lines of a manifest."""
+    """What is compared: a manifest's lines, and where tensors lie, as far as that is known."""
 
     weights_lines: list[bytes]
     structure_lines: list[bytes]
+    files_lines: list[bytes]
+    covers_files: bool
+    homes: Mapping[str, Home]
 
 
 @dataclass(frozen=True)
@@ -50,22 +56,26 @@ class ManifestDiff:
 def compare(before: Lines, after: Lines) -> ManifestDiff:
     """The differences of ``after`` as against ``before``: modules and attributes first, then
     tensors, matched by content before they are called added or removed."""
-    structure: list[str] = []
-    buffers: list[str] = []
-    not_compared = None
+    found: list[str] = []
+    missing: list[str] = []
     if before.structure_lines and after.structure_lines:
         old, new = _by_type(before.structure_lines), _by_type(after.structure_lines)
-        structure = list(module_changes(old["module"], new["module"]))
+        found += module_changes(old["module"], new["module"])
         for kind in ("buffer", "parameter"):
-            buffers += _tensors(kind, old[kind], new[kind])
+            found += _tensors(kind, old[kind], new[kind])
     elif before.structure_lines or after.structure_lines:
         side = "second" if before.structure_lines else "first"
-        not_compared = f"structure (the {side} one has tensors only, no modules)"
-    weights = _tensors(
-        "tensor", _by_type(before.weights_lines)["tensor"], _by_type(after.weights_lines)["tensor"]
-    )
-    found = map(_printable, [*structure, *buffers, *weights])
-    return ManifestDiff(list(found), not_compared)
+        missing.append(f"structure (the {side} one has tensors only, no modules)")
+    old, new = _by_type(before.weights_lines)["tensor"], _by_type(after.weights_lines)["tensor"]
+    found += _tensors("tensor", old, new, partial(value_changes, before.homes, after.homes))
+    found += _moves(old, new, shards_of(before.homes), shards_of(after.homes))
+    if before.covers_files and after.covers_files:
+        old, new = _by_type(before.files_lines), _by_type(after.files_lines)
+        found += _tensors("file", old["file"], new["file"])
+    elif before.files_lines or after.files_lines:
+        side = "second" if before.files_lines else "first"
+        missing.append(f"files (the {side} one is not of a folder)")
+    return ManifestDiff(list(map(_printable, found)), "; ".join(missing) or None)
 
 
 def show(value: Any) -> str:
@@ -110,7 +120,7 @@ def _printable(line: str) -> str:
 
 
 def _by_type(lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {kind: {} for kind in (*_TENSOR_LINES, "module")}
+    found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     for line in lines:
         value = json.loads(line)
         if value["type"] in found:
@@ -118,20 +128,31 @@ def _by_type(lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _content(line: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _content(line: Mapping[str, Any]) -> tuple[str, ...]:
+    if line["type"] == "file":
+        return line["digest"], str(line["size"])
     return line["digest"], line["dtype"], str(line["shape"]), line.get("layout", STRIDED)
 
 
-def _tensors(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Differences between two sets of tensor lines by name."""
+def _tensors(
+    kind: str,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    values: Callable[[str], str | None] = lambda name: None,
+) -> list[str]:
+    """Differences between two sets of tensor or file lines by name; ``values`` says more of a
+    tensor whose values alone changed, where it can."""
     found: list[str] = []
     holders: dict[tuple, str] = {}
     for name, line in old.items():
         holders.setdefault(_content(line), name)
-    for name in old.keys() & new.keys():
+    for name in sorted(old.keys() & new.keys()):
         if _content(old[name]) != _content(new[name]):
-            found.append(f"{kind} {name}: {_change(old[name], new[name], holders)}")
-    found.sort()
+            change = _change(old[name], new[name], holders)
+            if change is None:
+                more = values(name)
+                change = "values changed" + (f" ({more})" if more else "")
+            found.append(f"{kind} {name}: {change}")
     removed = {name: line for name, line in old.items() if name not in new}
     added = {name: line for name, line in new.items() if name not in old}
     renamed = _renamed(removed, added)
@@ -143,11 +164,39 @@ def _tensors(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
     return found
 
 
-def _change(old: Mapping[str, Any], new: Mapping[str, Any], holders: Mapping[tuple, str]) -> str:
-    parts = tensor_changes(old, new)
+def _moves(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+) -> list[str]:
+    """Tensors of the same name and content that lie in another shard."""
+    moved: dict[tuple[str, str], list[str]] = {}
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name] and _content(old[name]) == _content(new[name]):
+            moved.setdefault((before[name], after[name]), []).append(name)
+    found = []
+    for (source, target), names in moved.items():
+        which = f"tensor {names[0]}" if len(names) == 1 else f"{len(names)} tensors"
+        found.append(f"{which} moved from shard {source} to {target}")
+    return found
+
+
+def _change(
+    old: Mapping[str, Any], new: Mapping[str, Any], holders: Mapping[tuple, str]
+) -> str | None:
+    """What a line says of a change; None where that is its values alone."""
+    is_file = old["type"] == "file"
+    parts = _size_changes(old, new) if is_file else tensor_changes(old, new)
     if (holder := holders.get(_content(new))) is not None:
         parts.append(f"now holds what {holder} held")
-    return ", ".join(parts) or "values changed"
+    if is_file and not parts:
+        return "content changed"
+    return ", ".join(parts) or None
+
+
+def _size_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [f"size {old['size']} → {new['size']}"] if old["size"] != new["size"] else []
 
 
 def tensor_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -286,5 +335,7 @@ def _outermost(names: Iterable[str], told: Iterable[str]) -> list[str]:
 
 
 def _shape(line: Mapping[str, Any]) -> str:
+    if line["type"] == "file":
+        return f"{line['size']} bytes"
     layout = f"{line['layout']} " if "layout" in line else ""
     return f"{layout}{line['dtype']} {line['shape']}"

@@ -1,17 +1,15 @@
-"""Weights on disk: which files a path stands for, and the tensors in them.
+"""Weights on disk: which files a path stands for, and what a pickled one holds.
 
 A path is a .safetensors file, a *.safetensors.index.json with its shards, a .pt, .pth or .bin
-file (read by ``torch.load(weights_only=True)``, so nothing in it runs), or a folder: its index,
-else all its .safetensors files, else pytorch_model.bin. In a sentence-transformers folder
-(modules.json) the files of its subfolders come too, their names prefixed by the module's.
-Safetensors files need neither torch nor numpy.
+file (read by ``torch.load(weights_only=True)``, so nothing in it runs), any other file (one
+tensor, its bytes), or a folder: its index, else all its .safetensors files, else
+pytorch_model.bin, else no weights. In a sentence-transformers folder (modules.json) the files of
+its subfolders come too, their names prefixed by the module's.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
-import mmap
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,17 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import _core
 from .errors import MalformedRecord, NotaryError
 from .files import open_regular, read_regular
-from .hashing import threads_for
-from .model_lines import Progress
-from .safetensors_header import StoredTensor, read_header
 
-SUPPORTED = (
-    "a .safetensors file, a .safetensors.index.json, a .pt, .pth or .bin file, "
-    "or a folder with one of these"
-)
 _INDEX = ".safetensors.index.json"
 _PICKLED = (".pt", ".pth", ".bin")
 _STATE_KEYS = ("state_dict", "model_state_dict")
@@ -41,14 +31,22 @@ _MAX_JSON_BYTES = 256 * 2**20
 @dataclass(frozen=True)
 class WeightsFiles:
     """The files a path stands for: safetensors files with the prefix of their tensors' names and
-    the names they must hold, or pickled ones."""
+    the names they must hold, pickled ones, or one that counts as its bytes."""
 
     safetensors: list[tuple[str, Path, frozenset[str]]] = field(default_factory=list)
     pickled: list[Path] = field(default_factory=list)
+    plain: Path | None = None
+
+    @property
+    def paths(self) -> set[Path]:
+        """All of them."""
+        plain = [self.plain] if self.plain else []
+        return {*(path for _, path, _ in self.safetensors), *self.pickled, *plain}
 
 
 def find(path: Path) -> WeightsFiles:
-    """The weights files of ``path``; NotaryError naming what is supported where there are none."""
+    """The weights files of ``path``; none in a folder that has no weights. Raises MalformedRecord
+    for an index or a modules.json that cannot be, NotaryError where several indexes lie there."""
     if path.is_dir():
         return _in_folder(path)
     if path.name.endswith(_INDEX):
@@ -57,9 +55,7 @@ def find(path: Path) -> WeightsFiles:
         return WeightsFiles([("", path, frozenset())])
     if path.suffix in _PICKLED:
         return WeightsFiles(pickled=[path])
-    if not path.exists():
-        raise FileNotFoundError(2, "No such file or directory", str(path))
-    raise NotaryError(f"{path} is not a weights file", next_step=f"give {SUPPORTED}")
+    return WeightsFiles(plain=path)
 
 
 def holds_weights(folder: Path) -> bool:
@@ -68,35 +64,6 @@ def holds_weights(folder: Path) -> bool:
         path.name == _MODULES or path.name.endswith((".safetensors", _INDEX, *_PICKLED))
         for path in folder.iterdir()
     )
-
-
-def tensor_lines(files: WeightsFiles, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
-    """The objects of the weights lines of safetensors files, in the order of the files."""
-    headers = [_open_header(path, required) for _, path, required in files.safetensors]
-    total = sum(tensor.nbytes for tensors in headers for tensor in tensors)
-    done = 0
-    homes: dict[str, Path] = {}
-    for (prefix, path, _), tensors in zip(files.safetensors, headers, strict=True):
-        for stored, digest in _digests(path, tensors):
-            name = prefix + stored.name
-            if name in homes:
-                raise MalformedRecord(
-                    f"two files hold a tensor {name!r}",
-                    expected=homes[name],
-                    actual=path,
-                    next_step="give the one that the model loads",
-                )
-            homes[name] = path
-            done += stored.nbytes
-            if progress:
-                progress(done, total, name)
-            yield {
-                "digest": digest,
-                "dtype": stored.dtype,
-                "name": name,
-                "shape": list(stored.shape),
-                "type": "tensor",
-            }
 
 
 def load_pickled(paths: list[Path]) -> dict[str, Any]:
@@ -155,7 +122,7 @@ def _in_folder(folder: Path) -> WeightsFiles:
         return WeightsFiles(pickled=[folder / name for name in shards])
     if (folder / "pytorch_model.bin").exists():
         return WeightsFiles(pickled=[folder / "pytorch_model.bin"])
-    raise NotaryError(f"no weights in the folder {folder}", next_step=f"give {SUPPORTED}")
+    return WeightsFiles()
 
 
 def _safetensors_in(folder: Path, prefix: str) -> list[tuple[str, Path, frozenset[str]]]:
@@ -212,74 +179,3 @@ def _read_json(path: Path) -> Any:
         return json.loads(read_regular(path, _MAX_JSON_BYTES))
     except (ValueError, RecursionError) as error:
         raise MalformedRecord(f"{path} is not JSON: {error}") from None
-
-
-def _open_header(path: Path, required: frozenset[str]) -> list[StoredTensor]:
-    with open_regular(path) as stream:
-        tensors = read_header(stream, os.fstat(stream.fileno()).st_size, str(path))
-    if missing := required - {tensor.name for tensor in tensors}:
-        raise MalformedRecord(
-            f"{path} lacks {len(missing)} tensors that its index places there",
-            expected=min(missing),
-            next_step="get the shard that belongs to the index",
-        )
-    return tensors
-
-
-def _digests(path: Path, tensors: list[StoredTensor]) -> Iterator[tuple[StoredTensor, str]]:
-    """Each tensor of one file with the digest (hex) of its bytes, hashed where they are mapped."""
-    with open_regular(path) as stream:
-        before = os.fstat(stream.fileno())
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            # Views are made by address, so the header read before has to be that of this file.
-            if any(stored.start + stored.nbytes > len(mapped) for stored in tensors):
-                raise MalformedRecord(f"{path} shrank while it was hashed", next_step="try again")
-            for stored in tensors:
-                yield stored, _digest(mapped, stored)
-        after = os.fstat(stream.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise MalformedRecord(f"{path} changed while it was hashed", next_step="try again")
-
-
-def _digest(mapped: mmap.mmap, stored: StoredTensor) -> str:
-    strides, step = [], 1
-    for size in reversed(stored.shape):
-        strides.append(step)
-        step *= size
-    view = _core.View(
-        _address(mapped) + stored.start,
-        stored.dtype,
-        stored.shape,
-        tuple(reversed(strides)),
-        False,
-        False,
-        mapped,
-    )
-    return view.commit(threads_for(stored.nbytes))[1].hex()
-
-
-class _PyBuffer(ctypes.Structure):
-    """CPython's Py_buffer (stable ABI)."""
-
-    _fields_ = [
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.py_object),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_char_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    ]
-
-
-def _address(buffer: mmap.mmap) -> int:
-    """Where a mapping begins; ctypes' own from_buffer refuses read-only memory."""
-    held = _PyBuffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(held), 0)
-    address = held.buf or 0
-    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(held))
-    return address

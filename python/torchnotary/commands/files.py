@@ -14,6 +14,7 @@ from ..errors import NotaryError
 from ..files import open_regular, read_regular
 from ..statement.lines import MAX_FILE_BYTES
 from .output import UsageProblem
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..keys import PublicKey
@@ -67,7 +68,8 @@ def load_manifest(text: str) -> Manifest:
 
     model = load_model(text)
     try:
-        return manifest_of(model)
+        with progress_bar(text) as progress:
+            return manifest_of(model, progress)
     except (NotaryError, TypeError) as error:
         reason = error.reason if isinstance(error, NotaryError) else str(error)
         step = getattr(error, "next_step", None) or "give a weights file, a folder or module:name"

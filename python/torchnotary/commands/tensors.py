@@ -11,7 +11,7 @@ from typing import Any
 from .. import _core
 from ..commitment import Commitment, commit, is_tensor
 from ..files import open_regular
-from ..safetensors_header import read_header
+from ..safetensors_header import read_safetensors_header
 from ..weights_files import find, load_pickled
 from .output import UsageProblem
 
@@ -19,9 +19,9 @@ from .output import UsageProblem
 def read_safetensors(path: Path) -> dict[str, _core.View]:
     """The tensors of a safetensors file by name, where they are mapped; raises MalformedRecord."""
     with open_regular(path) as stream:
-        stored = read_header(stream, os.fstat(stream.fileno()).st_size, str(path))
+        stored = read_safetensors_header(stream, str(path))
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    return {t.name: _core.View.from_buffer(mapped, t.dtype, t.shape, t.start) for t in stored}
+    return {t.name: _core.View.from_buffer(mapped, t.dtype, tuple(t.shape), t.begin) for t in stored}
 
 
 def find_tensor(path: Path, name: str) -> Any:

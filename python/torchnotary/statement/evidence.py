@@ -26,7 +26,7 @@ FORMAT = "torchnotary evidence/1"
 TREES = ("inputs", "outputs")
 MAX_HEADER = 64 << 20
 # The format's name of a dtype by torch's.
-TO_SAFETENSORS = {ours: theirs for theirs, (ours, _) in DTYPES.items()}
+TO_SAFETENSORS = {ours: theirs for theirs, ours in DTYPES.items()}
 
 
 def encode_evidence(inputs: Iterable[Leaf] | None, outputs: Iterable[Leaf] | None) -> bytes:

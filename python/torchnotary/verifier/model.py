@@ -9,7 +9,8 @@ from typing import Any
 
 from ..coverage import covers, match_root, may_be_tied, without_legacy
 from ..errors import NotaryError, RootMismatch, VerificationFailed
-from ..manifest import STRUCTURE, WEIGHTS, Manifest, parse_structure, parse_weights
+from ..manifest import FILES, STRUCTURE, WEIGHTS, Manifest, parse_structure, parse_weights
+from ..model_lines import Progress
 from ..statement.lines import Tree, brief, canonical, parse, tree_of
 from ..statement.record import Record
 from ..weights_files import holds_weights
@@ -102,7 +103,7 @@ def apart_from_weights(manifest: Manifest, weights: Tree | None) -> list[bytes]:
     )
 
 
-def manifest_of(model: Any) -> Manifest:
+def manifest_of(model: Any, progress: Progress | None = None) -> Manifest:
     """The manifest of a model argument: computed from the weights, or read from a folder that
     holds a saved manifest and nothing else. Raises NotaryError where a folder has other files
     beside a manifest, none of them weights: which is meant is not clear."""
@@ -111,15 +112,24 @@ def manifest_of(model: Any) -> Manifest:
     if isinstance(model, (str, os.PathLike)):
         folder = Path(model)
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if names & {WEIGHTS, STRUCTURE} and not holds_weights(folder):
-            if others := sorted(names - {WEIGHTS, STRUCTURE}):
+        own = {WEIGHTS, STRUCTURE, FILES}
+        if names & own and not holds_weights(folder):
+            if others := sorted(names - own):
                 raise NotaryError(
                     f"{folder} holds a saved manifest beside other files ({others[0]}), and none "
                     "that are known to be weights",
                     next_step="give the weights file, or put the manifest into a folder of its own",
                 )
             return Manifest.load(folder)
-    return Manifest.of(model)
+        found = Manifest.of(model, progress=progress)
+        if names & own and not found.weights_lines:
+            raise NotaryError(
+                f"no weights in the folder {folder} beside a saved manifest but in files of which "
+                "it is not clear whether they are the model's",
+                next_step="give the weights file",
+            )
+        return found
+    return Manifest.of(model, progress=progress)
 
 
 def compare_file(manifest: Manifest, claimed: Tree, lines: list[bytes] | None) -> Finding:
