@@ -71,11 +71,11 @@ def manifest(
         ),
     ] = None,
     diff: Annotated[
-        str | None, typer.Option("--diff", help="Say what differs in this MODEL.", metavar="MODEL")
+        str | None, typer.Option("--diff", help="Say what differs in this one.", metavar="MODEL")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the roots of a model and write its line files, or say what differs in another."""
+    """Print a model's roots, write its line files, or compare it with another."""
     found = _manifest(model, "MODEL")
     if output is not None:
         found.save(output)
