@@ -25,6 +25,7 @@ TOPICS = {
     "profiles": "profiles",
     "hashing": "hashing",
     "openings": "openings",
+    "manifest-files": "manifest_files",
     "durable-records": "durable_records",
 }
 # What would redirect or silence the recorder; TORCHNOTARY_CPU and _NUM_THREADS stay in force.

@@ -16,7 +16,7 @@ namespace {
 // there itself; a power of two, so that a whole piece is a subtree.
 constexpr std::size_t kPiece = 512 * kChunkSize;
 // Pieces between two visits to the tree.
-constexpr std::size_t kWave = 64;
+constexpr std::size_t kWave = 256;
 
 struct FreeAligned {
   void operator()(std::byte* buffer) const { ::operator delete[](buffer, kAlignment); }

@@ -120,8 +120,8 @@ void append_units(std::span<const TensorFile> files, std::size_t file, std::size
     const StoredTensor& tensor = *tensors[i];
     if (i > 0) {
       Unit& last = units.back();
-      if (tensor.begin == last.begin + last.nbytes &&
-          tensor.nbytes <= kGroup - std::min(last.nbytes, kGroup)) {
+      if (tensor.begin == last.begin + last.nbytes && last.nbytes <= kGroup &&
+          tensor.nbytes <= kGroup - last.nbytes) {
         ++last.count;
         last.nbytes += tensor.nbytes;
         continue;
