@@ -95,7 +95,9 @@ def read_pin(path: str | os.PathLike[str]) -> Manifest:
     if claimed["type"] != TYPE:
         raise MalformedRecord(f"{path} is not a pin", expected=TYPE, actual=claimed["type"])
     trees = {
-        part: Tree.from_json(claimed[part], f"{path} {part}") if claimed.get(part) is not None else None
+        part: Tree.from_json(claimed[part], f"{path} {part}")
+        if claimed.get(part) is not None
+        else None
         for part in _PARTS
     }
     first = trees["structure"].size if trees["structure"] else 0

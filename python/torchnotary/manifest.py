@@ -42,8 +42,8 @@ class Manifest:
     ``structure_lines`` is empty where there is no module to look at (a state_dict, a file), and
     ``unbound`` names entries of such a source that no line covers. ``files_lines`` are those of a
     folder's files that hold none of the weights, and ``covers_files`` says whether there was a
-    folder to look at. ``saved`` says that the lines were read from a saved manifest, so that no weights were looked
-    at; ``homes`` says where the tensors of files lay.
+    folder to look at. ``saved`` says that the lines were read from a saved manifest, so that no
+    weights were looked at; ``homes`` says where the tensors of files lay.
     """
 
     weights_lines: list[bytes]

@@ -128,7 +128,7 @@ def _require_placed(weights: WeightsFiles, files: Sequence[StoredFile]) -> None:
             name = min(missing)
             holders = [f.path.name for f in files if any(t.name == name for t in f.tensors)]
             raise MalformedRecord(
-                f"{path} lacks {len(missing)} tensors that its index places there, such as {name!r}",
+                f"{path} lacks {len(missing)} tensors its index places there, such as {name!r}",
                 expected=f"{name!r} in {path.name}",
                 actual=f"{name!r} in {holders[0]}" if holders else f"no shard with {name!r}",
                 next_step="get the index and the shards that belong together",

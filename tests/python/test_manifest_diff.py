@@ -84,7 +84,9 @@ def test_a_changed_tensor_says_how_many_elements_differ_and_by_how_much(tmp_path
     new[3], new[50], new[99] = 7, 48, 98
     save_file({"w": old}, tmp_path / "old.safetensors")
     save_file({"w": new}, tmp_path / "new.safetensors")
-    found = Manifest.of(tmp_path / "old.safetensors").diff(Manifest.of(tmp_path / "new.safetensors"))
+    found = Manifest.of(tmp_path / "old.safetensors").diff(
+        Manifest.of(tmp_path / "new.safetensors")
+    )
     largest = (old.double() - new.double()).abs().max().item()
     assert found.lines == [
         f"tensor w: values changed (3 of 100 elements differ, by at most {largest:g})"
@@ -127,7 +129,9 @@ def test_distances_are_those_that_torch_finds(dtype):
     found.add(raw[0][middle:], raw[1][middle:])
     assert found.differing == int(differ.sum())
     assert found.undefined == int((differ & distances.isnan()).sum())
-    assert found.largest == pytest.approx(distances[differ & ~distances.isnan()].max().item(), 1e-15)
+    assert found.largest == pytest.approx(
+        distances[differ & ~distances.isnan()].max().item(), 1e-15
+    )
 
 
 def test_integers_beyond_doubles_differ_by_exact_amounts():

@@ -19,7 +19,6 @@ from torchnotary.manifest import Manifest
 from torchnotary.safetensors_header import DTYPES
 
 
-
 def build(header: str | bytes, data: bytes) -> bytes:
     text = header.encode() if isinstance(header, str) else header
     return struct.pack("<Q", len(text)) + text + data
@@ -103,6 +102,7 @@ def test_no_damage_that_the_reference_refuses_is_accepted(tmp_path_factory, part
         pytest.fail(f"accepted what the reference refuses: {error}: {bytes(file)!r}")
 
 
+# Stands in the lies for a whole entry of two bytes.
 ENTRY = '"dtype":"U8","shape":[2],"data_offsets":[0,2]'
 LIES = {
     "end-beyond-the-file": '{"a":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}}',
@@ -128,41 +128,40 @@ LIES = {
     "nested-shape": '{"a":{"dtype":"U8","shape":[[2]],"data_offsets":[0,2]}}',
     "one-offset": '{"a":{"dtype":"U8","shape":[2],"data_offsets":[2]}}',
     "three-offsets": '{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,1,2]}}',
-    "rank-65": '{"a":{"dtype":"U8","shape":[%s2],"data_offsets":[0,2]}}' % ("1," * 64),
-    "unknown-key": '{"a":{%s,"x":1}}' % ENTRY,
-    "repeated-key": '{"a":{%s,"shape":[2]}}' % ENTRY,
+    "rank-65": '{"a":{"dtype":"U8","shape":[' + "1," * 64 + '2],"data_offsets":[0,2]}}',
+    "unknown-key": '{"a":{ENTRY,"x":1}}',
+    "repeated-key": '{"a":{ENTRY,"shape":[2]}}',
     "empty-entry": '{"a":{}}',
-    "trailing-comma-in-an-entry": '{"a":{%s,}}' % ENTRY,
-    "trailing-comma": '{"a":{%s},}' % ENTRY,
-    "comma-missing": '{"a":{%s}"b":{}}' % ENTRY,
-    "colon-missing": '{"a"{%s}}' % ENTRY,
-    "unclosed": '{"a":{%s}' % ENTRY,
+    "trailing-comma-in-an-entry": '{"a":{ENTRY,}}',
+    "trailing-comma": '{"a":{ENTRY},}',
+    "comma-missing": '{"a":{ENTRY}"b":{}}',
+    "colon-missing": '{"a"{ENTRY}}',
+    "unclosed": '{"a":{ENTRY}',
     "unclosed-string": '{"a',
-    "second-object": '{"a":{%s}}{}' % ENTRY,
-    "comment": '{"a":{%s}/**/}' % ENTRY,
-    "nul-padding": '{"a":{%s}}\0' % ENTRY,
+    "second-object": '{"a":{ENTRY}}{}',
+    "comment": '{"a":{ENTRY}/**/}',
+    "nul-padding": '{"a":{ENTRY}}\0',
     "byte-order-mark": "\ufeff{}",
-    "same-name": '{"a":{%s},"a":{%s}}' % (ENTRY, ENTRY),
-    "same-name-by-escape": '{"a":{%s},"\\u0061":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}}'
-    % ENTRY,
-    "overlap": '{"a":{%s},"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}' % ENTRY,
-    "alias": '{"a":{%s},"b":{%s}}' % (ENTRY, ENTRY),
+    "same-name": '{"a":{ENTRY},"a":{ENTRY}}',
+    "same-name-by-escape": '{"a":{ENTRY},"\\u0061":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}}',
+    "overlap": '{"a":{ENTRY},"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
+    "alias": '{"a":{ENTRY},"b":{ENTRY}}',
     "hole": '{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
     "trailing-bytes": '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
     "no-tensors-but-data": "{}",
-    "metadata-of-numbers": '{"__metadata__":{"k":1},"a":{%s}}' % ENTRY,
-    "metadata-a-list": '{"__metadata__":[],"a":{%s}}' % ENTRY,
-    "metadata-null": '{"__metadata__":null,"a":{%s}}' % ENTRY,
-    "metadata-twice": '{"__metadata__":{},"__metadata__":{},"a":{%s}}' % ENTRY,
-    "metadata-key-twice": '{"__metadata__":{"k":"1","k":"2"},"a":{%s}}' % ENTRY,
-    "control-character": '{"a\n":{%s}}' % ENTRY,
-    "unknown-escape": '{"\\x":{%s}}' % ENTRY,
-    "short-escape": '{"\\u12":{%s}}' % ENTRY,
-    "high-surrogate-alone": '{"\\ud800":{%s}}' % ENTRY,
-    "low-surrogate-alone": '{"\\udc00":{%s}}' % ENTRY,
-    "surrogates-swapped": '{"\\udc00\\ud800":{%s}}' % ENTRY,
-    "surrogate-then-letter": '{"\\ud800\\u0061":{%s}}' % ENTRY,
-    "name-too-long": '{"%s":{%s}}' % ("n" * 65537, ENTRY),
+    "metadata-of-numbers": '{"__metadata__":{"k":1},"a":{ENTRY}}',
+    "metadata-a-list": '{"__metadata__":[],"a":{ENTRY}}',
+    "metadata-null": '{"__metadata__":null,"a":{ENTRY}}',
+    "metadata-twice": '{"__metadata__":{},"__metadata__":{},"a":{ENTRY}}',
+    "metadata-key-twice": '{"__metadata__":{"k":"1","k":"2"},"a":{ENTRY}}',
+    "control-character": '{"a\n":{ENTRY}}',
+    "unknown-escape": '{"\\x":{ENTRY}}',
+    "short-escape": '{"\\u12":{ENTRY}}',
+    "high-surrogate-alone": '{"\\ud800":{ENTRY}}',
+    "low-surrogate-alone": '{"\\udc00":{ENTRY}}',
+    "surrogates-swapped": '{"\\udc00\\ud800":{ENTRY}}',
+    "surrogate-then-letter": '{"\\ud800\\u0061":{ENTRY}}',
+    "name-too-long": '{"' + "n" * 65537 + '":{ENTRY}}',
     "deep": '{"a":' + '{"a":' * 50_000,
     "deep-lists": '{"a":{"shape":' + "[" * 100_000,
 }  # fmt: skip
@@ -175,7 +174,7 @@ NOT_UTF8 = {
 @pytest.mark.parametrize("name", LIES)
 def test_a_header_that_lies_is_refused_naming_file_and_byte(tmp_path, name):
     path = tmp_path / "lie.safetensors"
-    path.write_bytes(build(LIES[name], b"12"))
+    path.write_bytes(build(LIES[name].replace("ENTRY", ENTRY), b"12"))
     with pytest.raises(MalformedRecord, match=r"lie\.safetensors, byte \d+: .*Next: "):
         Manifest.of(path)
 
@@ -197,8 +196,8 @@ def test_a_header_that_is_not_utf_8_is_refused_at_its_first_wrong_byte(tmp_path,
         (struct.pack("<Q", 3) + b"{}", 0),
         (build('{"a":1}', b""), 13),
         (build('{"a":{"dtype":"U8","shape":[-2]}}', b""), 36),
-        (build('{"a":{%s}}' % ENTRY, b"123"), 8 + 53 + 2),
-        (build('{"a":{%s}}' % ENTRY, b"1"), 8 + 53 + 1),
+        (build('{"a":{' + ENTRY + "}}", b"123"), 8 + 53 + 2),
+        (build('{"a":{' + ENTRY + "}}", b"1"), 8 + 53 + 1),
     ],
 )
 def test_the_byte_that_is_named_is_where_the_fault_lies(tmp_path, file, byte):
@@ -223,12 +222,15 @@ HOSTILE = {
     "spaces": lambda: b"{" + b" " * 99_000_000,
     "one-long-name": lambda: b'{"' + b"n" * 99_000_000,
     "metadata": lambda: b'{"__metadata__":{"k":"' + b"v" * 99_000_000,
-    "metadata-keys": lambda: b'{"__metadata__":{'
-    + b"".join(b'"%d":"",' % n for n in range(2_000_000)),
-    "tensors": lambda: b"{"
-    + b"".join(
-        b'"%d":{"dtype":"U8","shape":[0,1,1,1,1,1],"data_offsets":[0,0]},' % n
-        for n in range(1_000_000)
+    "metadata-keys": lambda: (
+        b'{"__metadata__":{' + b"".join(b'"%d":"",' % n for n in range(2_000_000))
+    ),
+    "tensors": lambda: (
+        b"{"
+        + b"".join(
+            b'"%d":{"dtype":"U8","shape":[0,1,1,1,1,1],"data_offsets":[0,0]},' % n
+            for n in range(1_000_000)
+        )
     ),
 }
 

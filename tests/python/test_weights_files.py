@@ -287,7 +287,9 @@ def test_a_pipe_in_place_of_a_saved_manifest_is_refused_at_once(tmp_path, name):
 
 
 def test_a_header_of_many_names_of_which_one_is_repeated_is_refused(tmp_path):
-    names = [f'"{number}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for number in range(9**5)]
+    names = [
+        f'"{number}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for number in range(9**5)
+    ]
     header = ("{" + ",".join([*names, names[-1]]) + "}").encode()
     path = tmp_path / "repeated.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header)

@@ -21,7 +21,9 @@ def read_safetensors(path: Path) -> dict[str, _core.View]:
     with open_regular(path) as stream:
         stored = read_safetensors_header(stream, str(path))
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    return {t.name: _core.View.from_buffer(mapped, t.dtype, tuple(t.shape), t.begin) for t in stored}
+    return {
+        t.name: _core.View.from_buffer(mapped, t.dtype, tuple(t.shape), t.begin) for t in stored
+    }
 
 
 def find_tensor(path: Path, name: str) -> Any:
