@@ -143,7 +143,8 @@ LIES = {
     "nul-padding": '{"a":{ENTRY}}\0',
     "byte-order-mark": "\ufeff{}",
     "same-name": '{"a":{ENTRY},"a":{ENTRY}}',
-    "same-name-by-escape": '{"a":{ENTRY},"\\u0061":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}}',
+    "same-name-by-escape": '{"a":{ENTRY},'
+    '"\\u0061":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}}',
     "overlap": '{"a":{ENTRY},"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
     "alias": '{"a":{ENTRY},"b":{ENTRY}}',
     "hole": '{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
