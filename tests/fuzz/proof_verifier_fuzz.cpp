@@ -4,7 +4,7 @@
 // An input is a header and hashes of 32 bytes, whose meaning the first byte chooses:
 //   even: any proof         u8 what ‖ u64 first ‖ u64 size ‖ leaf or earlier root ‖ proof
 //   odd:  a genuine proof of a small tree, changed as the rest of the input says
-//                           u8 what ‖ u64 first ‖ u64 size ‖ change (u8 what ‖ u16 where)*
+//                           u8 what ‖ u64 first ‖ u64 size ‖ up to 8 × (u8 what ‖ u16 where)
 // Bit 1 of the first byte: consistency, else inclusion; `first` is the leaf's index or the earlier
 // tree's size.
 #include <array>
@@ -114,35 +114,55 @@ void change(Proof& proof, Digest& hash, std::uint8_t what, std::uint16_t where) 
 }
 
 void apply_changes(Proof& proof, Digest& hash, Input input) {
-  while (!input.rest().empty()) {
+  for (int changes = 0; changes < 8 && !input.rest().empty(); ++changes) {
     const auto what = input.value<std::uint8_t>();
     change(proof, hash, what, input.value<std::uint16_t>());
   }
 }
 
+// The trees of the first leaves, with every proof, made once.
+struct Tree {
+  Digest root;
+  std::vector<Proof> inclusion;    // by index
+  std::vector<Proof> consistency;  // by earlier size, from 1 on
+};
+
+const Tree& tree_of(std::uint64_t size) {
+  static const std::vector<Tree> trees = [] {
+    std::vector<Tree> made(1);
+    for (std::uint64_t n = 1; n <= kMostLeaves; ++n) {
+      const std::span tree = std::span(leaves()).first(n);
+      made.push_back({merkle::root(tree), {}, {Proof()}});
+      for (std::uint64_t i = 0; i < n; ++i) {
+        made[n].inclusion.push_back(merkle::inclusion_proof(tree, i));
+        made[n].consistency.push_back(merkle::consistency_proof(tree, i + 1));
+      }
+    }
+    return made;
+  }();
+  return trees[size];
+}
+
 // A proof made for one leaf, changed, and taken for a proof of another.
-void changed_inclusion(std::uint64_t index, std::uint64_t size, Input input) {
-  const std::span tree = std::span(leaves()).first(size);
-  const auto claimed = (index >> 8) % size;
-  Digest leaf = tree[index % size];
-  Proof proof = merkle::inclusion_proof(tree, index % size);
+void changed_inclusion(std::uint64_t first, std::uint64_t size, Input input) {
+  const Tree& tree = tree_of(size);
+  const std::uint64_t index = first % size, claimed = (first >> 8) % size;
+  Digest leaf = leaves()[index];
+  Proof proof = tree.inclusion[index];
   apply_changes(proof, leaf, input);
-  const bool genuine =
-      leaf == tree[claimed] && proof == merkle::inclusion_proof(tree, claimed);
-  const bool verifies = inclusion(claimed, size, leaf, proof) == merkle::root(tree);
+  const bool genuine = leaf == leaves()[claimed] && proof == tree.inclusion[claimed];
+  const bool verifies = inclusion(claimed, size, leaf, proof) == tree.root;
   require(verifies == genuine, "the genuine inclusion proof alone verifies");
 }
 
-void changed_consistency(std::uint64_t size1, std::uint64_t size2, Input input) {
-  const std::span tree = std::span(leaves()).first(size2);
-  const auto claimed = (size1 >> 8) % size2 + 1;
-  Digest root1 = merkle::root(tree.first(size1 % size2 + 1));
-  Proof proof = merkle::consistency_proof(tree, size1 % size2 + 1);
+void changed_consistency(std::uint64_t first, std::uint64_t size2, Input input) {
+  const Tree& tree = tree_of(size2);
+  const std::uint64_t size1 = first % size2 + 1, claimed = (first >> 8) % size2 + 1;
+  Digest root1 = tree_of(size1).root;
+  Proof proof = tree.consistency[size1];
   apply_changes(proof, root1, input);
-  const bool genuine = root1 == merkle::root(tree.first(claimed)) &&
-                       proof == merkle::consistency_proof(tree, claimed);
-  const bool verifies =
-      consistency(claimed, size2, proof, root1) == Roots(root1, merkle::root(tree));
+  const bool genuine = root1 == tree_of(claimed).root && proof == tree.consistency[claimed];
+  const bool verifies = consistency(claimed, size2, proof, root1) == Roots(root1, tree.root);
   require(verifies == genuine, "the genuine consistency proof alone verifies");
 }
 
