@@ -139,11 +139,12 @@ TEST_P(Blake3Test, ManyShortMessagesHashAsEachAlone) {
                                    1024, 1025, 1536, 2048, 2049, 5 * 1024, 16383, 16384, 16385}) {
     for (const std::size_t count : {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33}) {
       for (const std::size_t stride : {std::size_t{0}, length, length + 13}) {
+        const Blake3Mode mode = modes()[(length + count) % 3];
         std::vector<Digest> digests(count);
-        blake3_many(Blake3Mode::hash(), data.data(), stride, count, length, digests.data());
+        blake3_many(mode, data.data(), stride, count, length, digests.data());
         for (std::size_t i = 0; i < count; ++i) {
           const Bytes message = Bytes(data).subspan(i * stride, length);
-          ASSERT_EQ(digests[i], slow_hash(Blake3Mode::hash(), message)) << length << " " << i;
+          ASSERT_EQ(digests[i], slow_hash(mode, message)) << length << " " << i;
         }
       }
     }
@@ -161,24 +162,28 @@ TEST_P(Blake3Test, MessagesOfManyLengthsHashAsEachAlone) {
   }
   messages.push_back(data);
   messages.push_back({});
-  for (const std::size_t threads : {1, 3}) {
-    std::vector<Digest> digests(messages.size());
-    blake3_many(Blake3Mode::hash(), messages, digests.data(), Threads(threads));
-    for (std::size_t i = 0; i < messages.size(); ++i) {
-      ASSERT_EQ(digests[i], slow_hash(Blake3Mode::hash(), messages[i])) << messages[i].size();
+  for (const Blake3Mode& mode : modes()) {
+    std::vector<Digest> expected;
+    for (const Bytes message : messages) expected.push_back(slow_hash(mode, message));
+    for (const std::size_t threads : {1, 2, 3, 8}) {
+      std::vector<Digest> digests(messages.size());
+      blake3_many(mode, messages, digests.data(), Threads(threads));
+      for (std::size_t i = 0; i < messages.size(); ++i) {
+        ASSERT_EQ(digests[i], expected[i]) << messages[i].size() << " " << threads;
+      }
     }
   }
   blake3_many(Blake3Mode::hash(), std::span<const Bytes>(), nullptr);
 }
 
 TEST_P(Blake3Test, ManyKeyedMessagesHashAsEachUnderItsOwnKey) {
-  const std::vector<std::byte> data = random_bytes(40 * 100, 2);
+  const std::vector<std::byte> data = random_bytes(33 * 1024, 2);
   std::vector<Digest> keys(33), digests(33);
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const std::vector<std::byte> key = random_bytes(32, 100 + i);
     std::copy(key.begin(), key.end(), keys[i].begin());
   }
-  for (const std::size_t length : {1, 32, 64, 100}) {
+  for (const std::size_t length : {1, 32, 63, 64, 65, 100, 1023, 1024}) {
     for (const std::size_t count : {0, 1, 2, 3, 4, 5, 8, 9, 16, 17, 33}) {
       blake3_keyed_many(std::span(keys).first(count), data.data(), length, digests.data());
       for (std::size_t i = 0; i < count; ++i) {
@@ -199,9 +204,12 @@ TEST_P(Blake3Test, BytesThatAreReadInPiecesHashAsInOne) {
       const auto read = [&](std::uint64_t offset, MutableBytes out) {
         std::copy_n(data.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
       };
-      EXPECT_EQ(blake3_read(Blake3Mode::hash(), size, read, Threads(threads)),
-                blake3(Blake3Mode::hash(), Bytes(data).first(size)))
-          << size;
+      for (const Blake3Mode& mode : modes()) {
+        if (mode.flags != 0 && size > 3 * kPiece) continue;
+        EXPECT_EQ(blake3_read(mode, size, read, Threads(threads)),
+                  blake3(mode, Bytes(data).first(size)))
+            << size;
+      }
     }
   }
 }
@@ -232,15 +240,21 @@ TEST_P(Blake3Test, TheChunkCounterCarriesIntoItsHighWordInsideABatch) {
   }
 }
 
-TEST(Blake3Output, AnyPartOfTheExtendedOutputCanBeReadAlone) {
-  Blake3 hasher(Blake3Mode::hash());
-  hasher.update(bytes_of("seed"));
-  std::vector<std::byte> whole(1000);
-  hasher.finalize(whole);
-  for (const std::size_t seek : {0, 1, 63, 64, 65, 500}) {
-    std::vector<std::byte> part(300);
-    hasher.finalize(part, seek);
-    EXPECT_EQ(hex(part), hex(Bytes(whole).subspan(seek, 300))) << seek;
+TEST_P(Blake3Test, AnyPartOfTheExtendedOutputCanBeReadAlone) {
+  const std::vector<std::byte> data = random_bytes(5000);
+  for (const Blake3Mode& mode : modes()) {
+    for (const std::size_t length : {0, 1, 65, 1024, 1025, 5000}) {
+      const Bytes input = Bytes(data).first(length);
+      std::vector<std::byte> whole(1000);
+      slow_node(mode, input, 0).root(whole, 0);
+      Blake3 hasher(mode);
+      hasher.update(input);
+      for (const std::size_t seek : {0, 1, 63, 64, 65, 500}) {
+        std::vector<std::byte> part(300);
+        hasher.finalize(part, seek);
+        EXPECT_EQ(hex(part), hex(Bytes(whole).subspan(seek, 300))) << length << " " << seek;
+      }
+    }
   }
 }
 
