@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Blake3', 'Opening', 'View', 'blake3', 'blake3_many', 'commit', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'leaf_hash', 'node_hash', 'opening_size', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'value_digest']
+__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'stored_dtypes', 'value_digest']
 class Blake3:
     """
     BLAKE3 in pieces; threads may share it.
@@ -109,6 +109,66 @@ class Opening:
     @property
     def shape(self) -> tuple[int, ...]:
         ...
+class StoredTensor:
+    """
+    A row-major, little-endian tensor in a file.
+    """
+    def __init__(self, name: str, dtype: str, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], begin: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        `dtype` is torch's name; `begin` is the tensor's first byte in the file.
+        Raises UnsupportedTensor for another dtype and for more than 2^63 - 1 bytes.
+        """
+    @property
+    def begin(self) -> int:
+        ...
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def shape(self) -> list[int]:
+        ...
+class FileState:
+    """
+    What tells one state of a file from another.
+    """
+    __hash__: typing.ClassVar[None] = None
+    def __eq__(self, arg0: FileState) -> bool:
+        ...
+    def __init__(self, descriptor: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        The state of an open file. Raises OSError.
+        """
+    @property
+    def size(self) -> int:
+        ...
+class Difference:
+    """
+    How far apart two tensors are.
+    """
+    def __init__(self, dtype: str) -> None:
+        """
+        `dtype` is torch's name.
+        """
+    def add(self, before: typing_extensions.Buffer, after: typing_extensions.Buffer) -> None:
+        """
+        Compares elements in row-major order; again for those that follow. Raises NotaryError
+        unless both buffers hold the same whole number of elements.
+        """
+    @property
+    def differing(self) -> int:
+        ...
+    @property
+    def largest(self) -> float | None:
+        ...
+    @property
+    def undefined(self) -> int:
+        ...
 def blake3(data: typing_extensions.Buffer, key: typing_extensions.Buffer | None = None, context: str | None = None, length: typing.SupportsInt | typing.SupportsIndex = 32, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
     """
     BLAKE3 of a contiguous buffer: `length` bytes of the hash, of the keyed hash (`key`, 32
@@ -123,6 +183,13 @@ def commit(memory: tuple, threads: typing.SupportsInt | typing.SupportsIndex) ->
     (digest, data root, dtype, shape, nbytes, layout), digests in hex, of memory that the
     caller keeps alive, given as (ptr, dtype, shape, strides, conj, neg): a View and its
     commit() in one.
+    """
+def commit_files(files: collections.abc.Sequence[tuple[bytes, FileState, collections.abc.Sequence[StoredTensor]]], threads: typing.SupportsInt | typing.SupportsIndex = 1, finished: collections.abc.Callable | None = None) -> tuple[bytes, bytes]:
+    """
+    The data roots and the digests (32 bytes each in one) of the tensors of files, each of
+    which is (path, state, its tensors ascending by `begin`); finished(i) is called after
+    the i-th tensor of all. Raises MalformedRecord for a file that changed, OSError for one
+    that cannot be read.
     """
 def commit_many(memories: list, threads: typing.SupportsInt | typing.SupportsIndex) -> list[tuple[str, str, str, tuple[int, ...], int, str]]:
     """
@@ -161,6 +228,10 @@ def inclusion_root(index: typing.SupportsInt | typing.SupportsIndex, size: typin
     The root that an inclusion proof implies (RFC 9162 §2.1.3.2); comparing is the caller's.
     Raises MalformedProof for an index, hash or proof length that cannot be.
     """
+def itemsize(dtype: str) -> int:
+    """
+    The bytes of one element of a dtype, by torch's name.
+    """
 def leaf_hash(leaf: typing_extensions.Buffer) -> bytes:
     """
     SHA-256(00 ‖ leaf).
@@ -173,6 +244,11 @@ def opening_size(head: typing_extensions.Buffer, most: typing.SupportsInt | typi
     """
     The bytes of an opening that begins with `head` (16 KiB suffice); one above `most` where
     they are more. Raises MalformedProof as Opening does.
+    """
+def read_safetensors_header(descriptor: typing.SupportsInt | typing.SupportsIndex) -> list[StoredTensor]:
+    """
+    The tensors of an open safetensors file in the order of their bytes. Raises
+    MalformedRecord naming the byte, and UnsupportedTensor for a dtype without a rule.
     """
 def root(leaves: collections.abc.Iterable) -> bytes:
     """
@@ -197,6 +273,10 @@ def salts(secret: typing_extensions.Buffer, tree: typing.SupportsInt | typing.Su
 def sha256(data: typing_extensions.Buffer) -> bytes:
     """
     SHA-256 (FIPS 180-4) of a contiguous buffer: 32 bytes.
+    """
+def stored_dtypes() -> dict[str, str]:
+    """
+    The safetensors format's names of dtypes, each with torch's.
     """
 def value_digest(encoded: typing_extensions.Buffer) -> bytes:
     """

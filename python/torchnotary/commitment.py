@@ -83,9 +83,7 @@ def commit_many(tensors: Iterable[Any]) -> list[Commitment]:
     ordinary = [each for each in found if type(each) is tuple]
     threads = threads_for(sum(nbytes for _, nbytes, _ in ordinary))
     made = iter(_core.commit_many([memory for memory, _, _ in ordinary], threads))
-    return [
-        Commitment._make(next(made)) if type(each) is tuple else commit(each) for each in found
-    ]
+    return [Commitment._make(next(made)) if type(each) is tuple else commit(each) for each in found]
 
 
 def view(tensor: Any) -> _core.View | Composite:
