@@ -32,5 +32,5 @@ def measure(bench: Bench) -> list[Row]:
     return [
         Row(f"verify {name}", "ms", scaled(check, 1e-6), 1.0),
         Row("its proof, beside the row", "bytes", Summary.of(beside), 4096),
-        Row("open it, against committing to the weight", "×", Summary.of(making.ratios())),
+        Row("opening it ÷ commit of the weight", "×", Summary.of(making.ratios())),
     ]

@@ -556,7 +556,7 @@ def test_help_lists_the_commands_of_this_version_and_no_others(run):
     listed = {line.split()[1] for line in out.splitlines() if line.startswith("│ ")}
     assert code == 0
     assert {*cli.COMMANDS, *cli.GROUPS} <= listed
-    assert not listed & {"open", "check-opening", "report", "audit"}
+    assert not listed & {"report", "audit"}
 
 
 @pytest.mark.parametrize("command", [*cli.COMMANDS, *cli.GROUPS])

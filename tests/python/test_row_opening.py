@@ -95,6 +95,14 @@ def test_an_opening_shows_no_value_digest_or_salt_of_a_neighbour(record):
     assert record.private.secret.hex().encode() not in shown
 
 
+def test_equal_rows_look_unlike_in_an_opening(notary):
+    tensor = torch.ones(8, 3)
+    opening = recorded(notary, tensor).open("outputs", 2, values=tensor)
+    own = torchnotary.merkle.leaf_hash(blake3.blake3(opening.digest(), key=opening.salt).digest())
+    assert len({own, *opening.row_proof}) == 4
+    assert torchnotary.merkle.leaf_hash(opening.digest()) not in opening.row_proof
+
+
 def test_an_opening_of_one_value_names_no_other(notary):
     value = {"logits": X, "patient": "Zaphod", "all": [1, 2.5, None]}
     record = recorded(notary, value)
