@@ -29,7 +29,8 @@ TensorView claimed(const Opening& opening) {
 
 void append_proof(const TensorView& view, const Selection& selection, ParallelFor parallel,
                   std::vector<std::byte>& proof) {
-  const auto runs = [&](std::uint64_t from) { return selection.next(from); };
+  const Selection cover = selection.covering();
+  const auto runs = [&](std::uint64_t from) { return cover.next(from); };
   const Blake3Mode mode = Blake3Mode::hash();
   if (is_plain(view)) {
     const Bytes data(view.data, view.nbytes());
@@ -98,8 +99,9 @@ Digest digest_of(const Opening& opening) {
 Digest root_of(const Opening& opening, ParallelFor parallel) {
   const Selection selection = selection_of(opening);
   if (selection.empty()) return opening.data_root;
+  const Selection cover = selection.covering();
   return merkle::slice_root(
-      claimed(opening).nbytes(), [&](std::uint64_t from) { return selection.next(from); },
+      claimed(opening).nbytes(), [&](std::uint64_t from) { return cover.next(from); },
       opening.proof, parallel);
 }
 
@@ -108,18 +110,12 @@ std::uint64_t selected_nbytes(const Opening& opening) { return selection_of(open
 void copy_selected(const Opening& opening, MutableBytes out) {
   const Selection selection = selection_of(opening);
   if (selection.empty()) return;
+  const Selection cover = selection.covering();
   std::byte* to = out.data();
-  // The part of the run from `run` on that lies in a piece may be all of it or end with the piece.
-  const auto take = [&](std::uint64_t offset, Bytes data) {
-    const std::uint64_t end = offset + data.size();
-    for (auto run = selection.next(offset); run.begin < end; run = selection.next(run.end)) {
-      run.end = std::min(run.end, end);
-      to = std::copy_n(data.data() + (run.begin - offset), run.end - run.begin, to);
-    }
-  };
   merkle::slice_data(
-      claimed(opening).nbytes(), [&](std::uint64_t from) { return selection.next(from); },
-      opening.proof, take);
+      claimed(opening).nbytes(), [&](std::uint64_t from) { return cover.next(from); },
+      opening.proof,
+      [&](std::uint64_t offset, Bytes data) { to = selection.copy(offset, data, to); });
   if (opening.dtype->kind == Kind::boolean) require_bools(out);
 }
 

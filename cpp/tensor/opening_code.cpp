@@ -131,9 +131,10 @@ Opening read_head(Reader& reader) {
 std::uint64_t proof_size(const Opening& opening, std::uint64_t most) {
   const Selection selection(*opening.dtype, opening.shape, opening.items);
   if (selection.empty()) return 0;
+  const Selection cover = selection.covering();
   const TensorView whole{nullptr, opening.dtype, opening.shape, {}, false, false};
   return merkle::slice_size(
-      whole.nbytes(), [&](std::uint64_t from) { return selection.next(from); }, most);
+      whole.nbytes(), [&](std::uint64_t from) { return cover.next(from); }, most);
 }
 
 template <class Word>

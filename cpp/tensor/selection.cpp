@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
+
+#include "hashing/blake3_kernels.h"
 
 namespace torchnotary {
 namespace {
@@ -22,6 +25,34 @@ const char* fault_of(const IndexItem& item, std::uint64_t size) {
   // Divided, because (count - 1) * step may overflow.
   if (item.count - 1 > (size - 1 - item.start) / item.step) return "a slice beyond its axis";
   return nullptr;
+}
+
+// So many bytes between two selected ones leave no chunk between theirs.
+constexpr std::uint64_t kMaxGap = kChunkSize - 1;
+
+template <std::size_t kItemSize>
+std::byte* copy_strided(const std::byte* from, std::uint64_t stride, std::uint64_t count,
+                        std::byte* to) {
+  for (std::uint64_t i = 0; i < count; ++i, to += kItemSize) {
+    std::memcpy(to, from + i * stride, kItemSize);
+  }
+  return to;
+}
+
+std::byte* copy_elements(const std::byte* from, std::uint64_t itemsize, std::uint64_t stride,
+                         std::uint64_t count, std::byte* to) {
+  switch (itemsize) {
+    case 1:
+      return copy_strided<1>(from, stride, count, to);
+    case 2:
+      return copy_strided<2>(from, stride, count, to);
+    case 4:
+      return copy_strided<4>(from, stride, count, to);
+    case 8:
+      return copy_strided<8>(from, stride, count, to);
+    default:
+      return copy_strided<16>(from, stride, count, to);
+  }
 }
 
 }  // namespace
@@ -117,6 +148,47 @@ merkle::ByteRun Selection::next(std::uint64_t from) const {
   }
   for (++i; i < axes_.size(); ++i) index[i] = axes_[i].start;
   return run_at(index);
+}
+
+Selection Selection::covering() const {
+  Selection cover = *this;
+  cover.axes_.clear();
+  const std::uint64_t most = kMaxGap / itemsize_;  // elements
+  auto axis = axes_.rbegin();
+  Axis inner = *axis;
+  if (inner.step - 1 <= most) inner = {inner.size, inner.start, inner.end() - inner.start, 1};
+  for (++axis; axis != axes_.rend() && inner.step == 1; ++axis) {
+    const std::uint64_t every = axis->step * inner.size;
+    if (axis->count > 1 && every - inner.count > most) break;
+    inner = {axis->size * inner.size, axis->start * inner.size + inner.start,
+             (axis->count - 1) * every + inner.count, 1};
+  }
+  cover.axes_.assign(axes_.begin(), axis.base());
+  cover.axes_.push_back(inner);
+  return cover;
+}
+
+// The selected elements of the innermost axis from a selected one on.
+std::uint64_t Selection::left_in_row(std::uint64_t element) const {
+  const Axis& inner = axes_.back();
+  return (inner.end() - 1 - element % inner.size) / inner.step + 1;
+}
+
+std::byte* Selection::copy(std::uint64_t offset, Bytes data, std::byte* to) const {
+  const std::uint64_t end = offset + data.size();
+  const std::uint64_t stride = axes_.back().step * itemsize_;
+  // The last run may go on beyond the data.
+  for (std::uint64_t at = next(offset).begin; at < end;) {
+    const std::uint64_t count = std::min(left_in_row(at / itemsize_), (end - 1 - at) / stride + 1);
+    const std::byte* from = data.data() + (at - offset);
+    if (stride == itemsize_) {
+      to = std::copy_n(from, count * itemsize_, to);
+    } else {
+      to = copy_elements(from, itemsize_, stride, count, to);
+    }
+    at = next(at + (count - 1) * stride + itemsize_).begin;
+  }
+  return to;
 }
 
 }  // namespace torchnotary

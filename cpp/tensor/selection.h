@@ -52,8 +52,17 @@ class Selection {
   bool empty() const { return elements_ == 0; }
   std::uint64_t nbytes() const { return elements_ * itemsize_; }
 
-  // The first run that ends beyond byte `from`, as merkle::Runs. Selection is not empty.
+  // Neither of the following is asked of an empty selection.
+
+  // The first run that ends beyond byte `from`, as merkle::Runs.
   merkle::ByteRun next(std::uint64_t from) const;
+
+  // The same chunks in the longest runs: gaps that no whole chunk fits into are selected too.
+  Selection covering() const;
+
+  // Copies what is selected of `data`, which are the bytes from `offset` on, to `to`; returns where
+  // the next byte belongs.
+  std::byte* copy(std::uint64_t offset, Bytes data, std::byte* to) const;
 
  private:
   struct Axis {
@@ -64,6 +73,7 @@ class Selection {
   };
   void push(Axis axis);
   merkle::ByteRun run_at(std::span<const std::uint64_t> index) const;
+  std::uint64_t left_in_row(std::uint64_t element) const;
 
   std::uint64_t itemsize_;
   std::uint64_t total_;     // elements of the tensor
