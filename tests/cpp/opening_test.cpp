@@ -67,6 +67,10 @@ const std::vector<Case> kCases = {
     {{5000}, {slice(0, 5000)}},
     {{5000}, {slice(1, 2, 4998)}},
     {{5000}, {slice(3, 800, 6)}},
+    {{5000}, {slice(1023, 4, 1025)}},
+    {{5000}, {slice(1023, 4, 1024)}},
+    {{4, 3000}, {slice(0, 4), slice(0, 100)}},
+    {{4, 3000}, {slice(0, 4), slice(20, 1977)}},
     {{70, 50}, {at(69), slice(0, 50)}},
     {{70, 50}, {slice(0, 70), at(49)}},
     {{70, 50}, {slice(2, 23, 3), kNewAxis, slice(1, 7, 8)}},
@@ -82,11 +86,17 @@ TEST(Opening, ShowsWhatItsItemsSelectAndLeadsToTheCommitment) {
   for (const char* dtype : {"uint8", "float16", "float32", "complex128"}) {
     for (const auto& [shape, items] : kCases) {
       const Numbers strides = row_major(shape);
-      std::vector<std::byte> data = random_bytes(5000 * 16);
+      std::vector<std::byte> data = random_bytes(12000 * 16);
       const TensorView view{data.data(), &dtype_of(dtype), shape, strides, false, false};
       const Bytes bytes = Bytes(data).first(view.nbytes());
       const Opening opening = make_opening(view, items, Threads(2));
       const Commitment commitment = commit(view);
+      const Selection selection(*view.dtype, shape, items);
+      if (!selection.empty()) {
+        const auto runs = [&](std::uint64_t from) { return selection.next(from); };
+        EXPECT_EQ(opening.proof.size(), merkle::slice_size(view.nbytes(), runs, ~0ull))
+            << "the covering runs reach into other chunks";
+      }
       EXPECT_EQ(digest_of(opening), commitment.digest);
       EXPECT_EQ(root_of(opening), commitment.data_root);
       std::vector<std::byte> selected(selected_nbytes(opening));
@@ -126,6 +136,7 @@ TEST(Opening, ItemsThatAreNotCanonicalAreRefused) {
       {at(0), at(0), at(0)},
       {at(4), at(0)},
       {slice(0, 5), at(0)},
+      {slice(4, 1), at(0)},
       {slice(1, 2, 3), at(0)},
       {slice(0, 1, 2), at(0)},
       {slice(1, 0), at(0)},

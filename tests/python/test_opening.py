@@ -51,7 +51,10 @@ def test_an_opening_is_the_bytes_that_the_grammar_says(n):
     places = sorted({0, 1, 1023, 1024, n // 2, n - 1} & set(range(n)))
     indices = [*places, slice(None), slice(0, 0), slice(n // 3, n // 3 + 1), slice(1, None)]
     indices += [slice(None, None, 1000), slice(5, None, 1024), slice(0, -1), slice(-1, None)]
-    indices += [slice(1023, None, 1025), slice(1023, None, 1024)]  # which leave a chunk out, or none
+    indices += [
+        slice(1023, None, 1025),
+        slice(1023, None, 1024),
+    ]  # which leave a chunk out, or none
     for index in indices:
         opening = opened(tensor, index)
         items = canonical_items(index, tensor.shape)

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import blake3
 import numpy as np
@@ -22,6 +23,7 @@ from torchnotary import (
     RootMismatch,
     RowOpening,
     VerificationFailed,
+    _core,
 )
 
 
@@ -376,30 +378,57 @@ def test_another_rows_data_do_not_open_under_a_rows_salt(record):
         assert_refused(dumped({**third, **{name: fourth[name] for name in names}}), record)
 
 
+def committed_to(kind: str, data: bytes):
+    """A record whose maker committed to these bytes as a value of that kind, and its opening."""
+    salt = bytes(range(32))
+    salted = blake3.blake3(_core.value_digest(data), key=salt).hexdigest()
+    line = {"commitment": salted, "kind": kind, "path": "output", "type": "leaf"}
+    encoded = json.dumps(line, sort_keys=True, separators=(",", ":")).encode()
+    tree = {"root": torchnotary.merkle.root([encoded]).hex(), "size": 1}
+    record = SimpleNamespace(id="ab" * 32, predicate={"outputs": tree, "inputs": None})
+    return record, RowOpening(record.id, "outputs", 0, line, (), None, (), salt, data)
+
+
 @pytest.mark.parametrize(
-    "value, other",
+    "kind, data",
     [
-        (5, b"i05"),
-        (5, b"i+5"),
-        (5, b"x0x5"),
-        (5, b"i 5"),
-        (5, b"f5"),
-        (True, b"b\x02"),
-        (True, b"i1"),
-        (None, b"n "),
-        (None, b""),
-        (0.5, b"f" + bytes(7)),
-        ("a", b"y61"),
-        ("a", b"s\xff"),
-        ([], b"etuple"),
-        ([], b""),
+        ("int", b"i05"),
+        ("int", b"i+5"),
+        ("int", b"x0x5"),
+        ("int", b"i 5"),
+        ("int", b"f5"),
+        ("int", b""),
+        ("bool", b"b\x02"),
+        ("bool", b"i1"),
+        ("none", b"n "),
+        ("none", b""),
+        ("float", b"f" + bytes(7)),
+        ("float", b"f" + bytes(9)),
+        ("str", b"y61"),
+        ("str", b"s\xff"),
+        ("bytes", b"s61"),
+        ("empty", b"stuple"),
+        ("empty", b""),
     ],
-)  # fmt: skip
-def test_a_second_spelling_of_a_plain_value_is_refused(value, other, notary):
-    record = recorded(notary, value)
-    opening = json.loads(record.open("outputs", values={"output": value}).encode())
-    opening["data"] = base64.b64encode(other).decode()
-    assert_refused(dumped(opening), record)
+)
+def test_a_value_committed_to_in_a_second_spelling_is_no_value(kind, data):
+    record, opening = committed_to(kind, data)
+    with pytest.raises(MalformedProof, match=kind):
+        RowOpening.decode(opening.encode()).verify(record)
+
+
+def test_the_record_of_a_right_spelling_would_open():
+    record, opening = committed_to("int", b"i5")
+    assert RowOpening.decode(opening.encode()).verify(record) == 5
+
+
+def test_bits_beyond_the_data_and_hashes_beyond_the_proof_are_malformed():
+    value = json.loads(committed_to("int", b"i5")[1].encode())
+    assert value["data"] == "aTU="
+    with pytest.raises(MalformedProof, match="beyond"):
+        RowOpening.decode(dumped({**value, "data": "aTV="}))
+    with pytest.raises(MalformedProof, match="rowProof"):
+        RowOpening.decode(dumped({**value, "rowProof": ["00" * 32]}))
 
 
 def test_a_bool_that_is_neither_0_nor_1_is_no_bool(notary):

@@ -175,10 +175,9 @@ class RowOpening:
             view = _core.View.from_buffer(self.data, self.line["dtype"], self.shape)
         except (UnsupportedTensor, OverflowError, RuntimeError, TypeError) as error:
             _refuse(f"its data are no {brief(self.line['dtype'], 40)}{list(self.shape)}: {error}")
-        if view.nbytes != len(self.data):
-            _refuse("its data are of another size", view.nbytes, len(self.data))
+        # A buffer may be longer than its tensor, and any byte but 0 is a true bool to a view.
         if view.tobytes() != self.data:
-            _refuse("its data hold a bool that is neither 0 nor 1")
+            _refuse("its data are longer than the row, or hold a bool that is neither 0 nor 1")
         return view.commit()[1]
 
     def _compare(self, salted: bytes) -> None:
