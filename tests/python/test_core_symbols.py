@@ -32,8 +32,8 @@ def test_core_uses_no_torch_symbol_and_exports_its_entry_point_alone():
 def test_core_is_not_linked_to_torch():
     libraries = _output("ldd", _core.__file__)
     assert "libstdc++" in libraries
-    for name in ("torch", "c10"):
-        assert name not in libraries.replace(_core.__file__, "").replace("torchnotary", "")
+    for name in ("libtorch", "libc10"):  # c10 alone stands in one address in a few hundred
+        assert name not in libraries
 
 
 def test_core_loads_without_torch_and_numpy():
