@@ -32,7 +32,8 @@ const Blake3Mode& tensor_mode() {
 TensorView slice(const TensorView& view, std::int64_t begin, std::int64_t length, bool drop_axis,
                  std::vector<std::int64_t>& shape) {
   TensorView part = view;
-  part.data += begin * view.strides[0] * view.dtype->itemsize;
+  // The strides of an empty tensor may be any number.
+  if (view.nbytes() > 0) part.data += begin * view.strides[0] * view.dtype->itemsize;
   if (drop_axis) {
     part.shape = view.shape.subspan(1);
     part.strides = view.strides.subspan(1);
@@ -177,7 +178,7 @@ std::vector<Digest> row_digests(const TensorView& view, std::int64_t max_rows,
     digests[0] = commit(first, parallel).digest;
     return digests;
   }
-  const std::int64_t stride = run * view.strides[0] * view.dtype->itemsize;
+  const std::int64_t stride = first.nbytes() == 0 ? 0 : run * view.strides[0] * view.dtype->itemsize;
   const std::int64_t batch = fits_lanes(first, stride) ? kRowBatch : 1;
   // The last run may be shorter than the others, and so always goes by itself.
   const std::int64_t equal = count - 1;

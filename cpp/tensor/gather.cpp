@@ -58,10 +58,11 @@ Gatherer::Gatherer(const TensorView& view)
       kind_(view.dtype->kind),
       row_dim_(0),
       row_elements_(0) {
-  for (std::size_t i = 0; i < view.rank(); ++i) {
+  // Strides of an empty tensor, and those of a single element, may be any number.
+  for (std::size_t i = 0; i < view.rank() && elements_ > 0; ++i) {
     const std::int64_t size = view.shape[i];
-    const std::int64_t stride = view.strides[i] * static_cast<std::int64_t>(itemsize_);
     if (size == 1) continue;
+    const std::int64_t stride = view.strides[i] * static_cast<std::int64_t>(itemsize_);
     if (!dims_.empty() && dims_.back().stride == stride * size) {
       dims_.back().size *= size;
       dims_.back().stride = stride;

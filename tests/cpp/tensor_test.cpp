@@ -170,6 +170,27 @@ TEST(TensorRows, AnEndlessAxisOfEmptyRowsDoesNotOverflow) {
   EXPECT_NE(digests[0], digests[4095]);  // one row shorter
 }
 
+// torch.empty(0).as_strided((3, 0), (2**62, 1)) is a tensor. Found by `make sanitize`.
+TEST(TensorStrides, StridesThatNoElementNeedsDoNotOverflow) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 62;
+  const std::vector<std::byte> memory = random_bytes(64);
+  const std::vector<std::pair<Numbers, Numbers>> layouts = {
+      {{3, 0}, {kHuge, 1}}, {{0, 5}, {kHuge, kHuge}}, {{0, 5}, {-kHuge, 2}}, {{5, 0, 5}, {3, 1, kHuge}}};
+  for (const auto& [shape, strides] : layouts) {
+    const TensorView view = make(memory.data(), "float64", shape, strides);
+    check(view);
+    EXPECT_EQ(commit(view).data_root, blake3(Blake3Mode::hash(), {}));
+    if (shape[0] == 0) continue;
+    const Numbers rest(shape.begin() + 1, shape.end()), steps(rest.size(), 1);
+    const Digest row = commit(make(memory.data(), "float64", rest, steps)).digest;
+    EXPECT_EQ(row_digests(view, 4096), std::vector<Digest>(shape[0], row));
+  }
+  const Numbers shape = {1, 4, 1}, strides = {kHuge, 2, -kHuge};
+  const TensorView view = make(memory.data(), "float64", shape, strides);
+  EXPECT_EQ(commit(view).data_root, blake3(Blake3Mode::hash(), slow_bytes(make(
+                                        memory.data(), "float64", Numbers{4}, Numbers{2}))));
+}
+
 TEST(TensorCheck, WhatCannotBeIsRefused) {
   const std::byte byte{};
   const auto refused = [&](const char* dtype, const Numbers& shape, const Numbers& strides) {
