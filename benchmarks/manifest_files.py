@@ -46,13 +46,18 @@ def _compared(name: str, folder: Path, rounds: int) -> list[Row]:
     )
     rows = [
         Row(
-            f"{name}: ours / model-signing",
+            f"{name}: speed against model-signing",
             "×",
-            Summary.of(pairs.ratios()),
-            target=0.2,
-            note="its default, SHA-256; a fifth of the time is five times as fast",
+            Summary.of(pairs.speedups()),
+            at_least=5.0,
+            note="its default, SHA-256; it hashes files side by side, ours tensors and their parts",
         ),
-        Row(f"{name}: ours / model-signing with BLAKE3", "×", Summary.of(against.ratios())),
+        Row(
+            f"{name}: speed against model-signing with BLAKE3",
+            "×",
+            Summary.of(against.speedups()),
+            note="it maps files, and crashes (SIGBUS) where one is cut short meanwhile; ours reads",
+        ),
     ]
     for who, times in rates:
         rows.append(Row(f"{name}: {who}", "GB/s", Summary.of([size / time for time in times])))
