@@ -14,7 +14,8 @@ from typing import Any
 
 from . import _core
 from .commitment import Commitment, view
-from .errors import MalformedProof, NotaryError, RootMismatch
+from .composite import STRIDED, Composite
+from .errors import MalformedProof, NotaryError, RootMismatch, UnsupportedTensor
 from .files import open_regular
 from .hashing import threads_for
 from .indexing import as_index, canonical_items
@@ -40,8 +41,15 @@ class Opening:
     @classmethod
     def of(cls, tensor: Any, index: Any) -> Opening:
         """An opening of what ``index`` selects of ``tensor``; see `Commitment.open`, which compares
-        the tensor with what was committed to."""
+        the tensor with what was committed to. Raises `UnsupportedTensor` for a composite one."""
         borrowed = view(tensor)
+        if type(borrowed) is Composite:
+            raise UnsupportedTensor(
+                "tensors of several components have no openings",
+                expected=STRIDED,
+                actual=borrowed.layout,
+                next_step="commit to the component that holds the elements, and open that",
+            )
         items = canonical_items(index, borrowed.shape)
         return cls(_core.Opening(borrowed, items, threads_for(borrowed.nbytes)))
 

@@ -22,6 +22,7 @@ from torchnotary import (
     Opening,
     RootMismatch,
     UnsupportedIndex,
+    UnsupportedTensor,
     commit,
 )
 from torchnotary.indexing import as_index, canonical_items, parse_index
@@ -496,3 +497,14 @@ def test_bytes_are_verified_without_torch_and_numpy(tmp_path):
     command = [sys.executable, "-c", code, tmp_path / "x.opening", commit(tensor).digest]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == torch_bytes(tensor[9, 1:9:3]).hex()
+
+
+@pytest.mark.parametrize("layout", ["sparse_coo", "nested_strided"])
+def test_a_tensor_of_several_components_has_no_openings_and_says_so(layout):
+    if layout == "sparse_coo":
+        tensor = torch.eye(3).to_sparse()
+    else:
+        tensor = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    with pytest.raises(UnsupportedTensor, match="several components") as refused:
+        commit(tensor).open(tensor, 0)
+    assert refused.value.actual == layout

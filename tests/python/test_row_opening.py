@@ -22,6 +22,7 @@ from torchnotary import (
     Record,
     RootMismatch,
     RowOpening,
+    UnsupportedTensor,
     VerificationFailed,
     _core,
 )
@@ -461,3 +462,18 @@ def test_a_row_is_verified_without_torch_and_numpy(record, tmp_path):
     command = [sys.executable, "-c", code, tmp_path / "row.json", tmp_path / "run.tnr"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert bytes.fromhex(done.stdout) == torch_bytes(X[3]) == np.asarray(X[3]).tobytes()
+
+
+def test_a_sparse_output_has_no_openings_and_says_so(notary):
+    sparse = torch.eye(3).to_sparse()
+    with pytest.raises(UnsupportedTensor, match="several components") as refused:
+        recorded(notary, sparse).open("outputs", None, values=sparse)
+    assert refused.value.actual == "sparse_coo"
+
+
+def test_a_row_opening_of_a_line_with_a_layout_is_malformed(notary):
+    record = recorded(notary, torch.tensor(1.0))
+    opening = json.loads(record.open("outputs", None, values=torch.tensor(1.0)).encode())
+    opening["line"]["layout"] = "sparse_coo"
+    with pytest.raises(MalformedProof, match="components"):
+        RowOpening.decode(dumped(opening))

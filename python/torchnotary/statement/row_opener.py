@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import _core, merkle
 from ..commitment import is_tensor
-from ..errors import NotaryError, UnsupportedIndex, VerificationFailed
+from ..composite import STRIDED
+from ..errors import NotaryError, UnsupportedIndex, UnsupportedTensor, VerificationFailed
 from ..leaves import Leaf, encode_value, flatten_arguments, flatten_given
 from .lines import brief, parse_file
 from .row_opening import TREES, RowOpening
@@ -20,7 +21,7 @@ def open_row(
     """What `Record.open` returns."""
     encoded = _encoded_lines(record, tree)
     lines = leaf_lines(record.lines(f"{tree}.jsonl"), f"{tree}.jsonl")
-    number = _number(lines, path)
+    number = _number(lines, path, tree)
     line = lines[number]
     slot = _slot(line, row)
     opened = (record.opened(tree) or {}).get(number)
@@ -65,7 +66,7 @@ def _encoded_lines(record: Any, tree: str) -> Sequence[bytes]:
     return parse_file(data, name=f"{tree}.jsonl")
 
 
-def _number(lines: Sequence[Line], path: str | None) -> int:
+def _number(lines: Sequence[Line], path: str | None, tree: str) -> int:
     """The line of ``path``, or the only one there is."""
     paths = [line["path"] for line in lines]
     if path is None and len(paths) == 1:
@@ -82,6 +83,13 @@ def _number(lines: Sequence[Line], path: str | None) -> int:
         raise NotaryError(
             f"{path} is a {lines[number]['class']}, which no record binds",
             next_step="open another value",
+        )
+    if "layout" in lines[number]:
+        raise UnsupportedTensor(
+            f"{path} has several components, and no openings",
+            expected=STRIDED,
+            actual=lines[number]["layout"],
+            next_step=f"disclose the {tree} as a whole: save(disclose=…)",
         )
     return number
 

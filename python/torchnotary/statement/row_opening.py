@@ -199,6 +199,7 @@ def _leaf_object(line: Any) -> dict[str, Any]:
 def _decoded(value: dict[str, Any]) -> RowOpening:
     line, row = value["line"], value["row"]
     _require(line["kind"] != "unbound", "its line binds no value")
+    _require("layout" not in line, "its line is of several components, which have no openings")
     _require(value["tree"] in TREES, "its tree is neither inputs nor outputs")
     _require(is_hex(value["record"], 32), "its record is no id of 64 hexadecimal digits")
     _require(is_hex(value["salt"], 32), "its salt is not 64 hexadecimal digits")
