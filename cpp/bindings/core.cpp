@@ -155,6 +155,15 @@ void bind_opening(py::module_& m) {
            "items"_a, "threads"_a = 1,
            "Opens what `items` select: for every axis (index,) or (start, count, step), and None\n"
            "for a new axis. Raises MalformedProof for items that do not fit or are not canonical.")
+      .def(py::init([](const py::bytes& path, const tn::FileState& state,
+                       const tn::StoredTensor& tensor, const std::vector<tn::PyItem>& items,
+                       std::size_t threads) {
+             return std::make_unique<tn::PyOpening>(std::string(path), state, tensor, items,
+                                                    threads);
+           }),
+           "path"_a, "state"_a, "tensor"_a, "items"_a, "threads"_a = 1,
+           "The same of a tensor in a file, which is read piece by piece. Raises MalformedRecord for\n"
+           "a file that changed and OSError for one that cannot be read, too.")
       .def(py::init<const py::buffer&>(), "encoded"_a,
            "Decodes an opening. Raises MalformedProof, naming the byte, where it is none.")
       .def("encode", &tn::PyOpening::encode, "The bytes of the opening.")
@@ -237,7 +246,7 @@ PYBIND11_MODULE(_core, m) {
   bind_hashing(m);
   bind_merkle(m);
   bind_tensor(m);
-  bind_opening(m);
   bind_files(m);
+  bind_opening(m);
   bind_difference(m);
 }

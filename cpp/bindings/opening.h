@@ -1,10 +1,13 @@
 // Python's face of openings: indices as Python writes them, and what an opening claims.
 #pragma once
 
+#include <algorithm>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "bindings/tensor.h"
+#include "tensor/files.h"
 #include "tensor/opening.h"
 
 namespace torchnotary {
@@ -32,6 +35,14 @@ class PyOpening {
     for (const PyItem& item : index) items.push_back(to_item(item));
     opening_ = without_gil(view.nbytes(),
                            [&] { return make_opening(view.view(), items, Threads(threads)); });
+  }
+  PyOpening(const std::string& path, const FileState& state, const StoredTensor& tensor,
+            const std::vector<PyItem>& index, std::size_t threads) {
+    std::vector<IndexItem> items;
+    for (const PyItem& item : index) items.push_back(to_item(item));
+    const Threads parallel(std::min(threads, kMaxFileThreads));
+    const py::gil_scoped_release release;
+    opening_ = open_in_file(path, state, tensor, items, parallel);
   }
   explicit PyOpening(const py::buffer& encoded) {
     const Buffer buffer(encoded);

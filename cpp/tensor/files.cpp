@@ -241,6 +241,27 @@ class Hasher {
 
 }  // namespace
 
+Opening open_in_file(const std::string& path, const FileState& state, const StoredTensor& tensor,
+                     std::span<const IndexItem> items, ParallelFor parallel) {
+  const std::vector<TensorFile> files = {{path, state, {&tensor}}};
+  const Descriptor descriptor(path);
+  require_state(files[0], descriptor.get());
+  Failure failure;
+  const auto read = [&](std::uint64_t offset, MutableBytes out) {
+    const int code =
+        failure.stopped() ? ECANCELED : read_at(descriptor.get(), tensor.begin + offset, out);
+    if (code != 0) {
+      std::fill(out.begin(), out.end(), std::byte{0});
+      if (!failure.stopped()) failure.set(code, 0, tensor.begin + offset);
+    }
+    normalise(tensor, out);
+  };
+  Opening opening = make_opening(*tensor.dtype, tensor.shape, items, read, parallel);
+  failure.raise(files);
+  require_state(files[0], descriptor.get());
+  return opening;
+}
+
 FileState FileState::of(int descriptor, const std::string& path) {
   struct stat status;
   if (::fstat(descriptor, &status) != 0) throw FileError(errno, path);

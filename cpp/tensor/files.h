@@ -11,6 +11,7 @@
 
 #include "hashing/parallel.h"
 #include "tensor/commitment.h"
+#include "tensor/opening.h"
 #include "tensor/safetensors.h"
 
 namespace torchnotary {
@@ -51,5 +52,10 @@ inline constexpr std::size_t kMaxFileThreads = 64;
 // for one that cannot be read. Memory: 768 KiB for each of at most kMaxFileThreads threads.
 std::vector<Commitment> commit_files(std::span<const TensorFile> files, ParallelFor parallel,
                                      const Watch& watch);
+
+// Opens what `items` select of a tensor in a file: reads all of it once. Raises as commit_files and
+// make_opening do.
+Opening open_in_file(const std::string& path, const FileState& state, const StoredTensor& tensor,
+                     std::span<const IndexItem> items, ParallelFor parallel);
 
 }  // namespace torchnotary

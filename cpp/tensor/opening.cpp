@@ -27,33 +27,9 @@ TensorView claimed(const Opening& opening) {
           .neg = false};
 }
 
-void append_proof(const TensorView& view, const Selection& selection, ParallelFor parallel,
-                  std::vector<std::byte>& proof) {
-  const Selection cover = selection.covering();
-  const auto runs = [&](std::uint64_t from) { return cover.next(from); };
-  const Blake3Mode mode = Blake3Mode::hash();
-  if (is_plain(view)) {
-    const Bytes data(view.data, view.nbytes());
-    const auto read = [&](std::uint64_t offset, MutableBytes out) {
-      std::copy_n(data.data() + offset, out.size(), out.data());
-    };
-    const auto value = [&](std::uint64_t offset, std::uint64_t size) {
-      return subtree_value(mode, data.subspan(offset, size), offset / kChunkSize, parallel);
-    };
-    merkle::append_slice(view.nbytes(), runs, read, value, proof);
-    return;
-  }
-  const Gatherer whole(view);
-  const auto read = [&](std::uint64_t offset, MutableBytes out) {
-    Gatherer gather = whole;
-    gather.seek(offset / view.dtype->itemsize);
-    gather.next(out);
-  };
-  const auto value = [&](std::uint64_t offset, std::uint64_t size) {
-    return subtree_read(mode, offset, size, read, parallel);
-  };
-  merkle::append_slice(view.nbytes(), runs, read, value, proof);
-}
+using Read = FunctionRef<void(std::uint64_t, MutableBytes)>;
+// The chaining value of the node over so many bytes from an offset on.
+using Value = FunctionRef<Digest(std::uint64_t, std::uint64_t)>;
 
 void require_canonical(std::span<const IndexItem> items, std::span<const std::int64_t> shape) {
   IndexCheck check(shape);
@@ -63,6 +39,27 @@ void require_canonical(std::span<const IndexItem> items, std::span<const std::in
   if (fault == nullptr) return;
   throw MalformedProof(std::string("the index does not fit the tensor: ") + fault, "", "",
                        "give one canonical item for every axis");
+}
+
+Opening opening_of(const DType& dtype, std::span<const std::int64_t> shape,
+                   std::span<const IndexItem> items, Read read, Value value,
+                   FunctionRef<Digest()> root, ParallelFor parallel) {
+  require_canonical(items, shape);
+  Opening opening{.dtype = &dtype,
+                  .shape = {shape.begin(), shape.end()},
+                  .data_root = {},
+                  .items = {items.begin(), items.end()},
+                  .proof = {}};
+  const Selection selection = selection_of(opening);
+  if (selection.empty()) {
+    opening.data_root = root();
+    return opening;
+  }
+  const Selection cover = selection.covering();
+  const auto runs = [&](std::uint64_t from) { return cover.next(from); };
+  merkle::append_slice(claimed(opening).nbytes(), runs, read, value, opening.proof);
+  opening.data_root = root_of(opening, parallel);
+  return opening;
 }
 
 void require_bools(Bytes values) {
@@ -76,20 +73,42 @@ void require_bools(Bytes values) {
 
 Opening make_opening(const TensorView& view, std::span<const IndexItem> items,
                      ParallelFor parallel) {
-  require_canonical(items, view.shape);
-  Opening opening{.dtype = view.dtype,
-                  .shape = {view.shape.begin(), view.shape.end()},
-                  .data_root = {},
-                  .items = {items.begin(), items.end()},
-                  .proof = {}};
-  const Selection selection = selection_of(opening);
-  if (selection.empty()) {
-    opening.data_root = data_root(view, parallel);
-    return opening;
+  if (!is_plain(view)) {
+    const Gatherer whole(view);
+    const auto read = [&](std::uint64_t offset, MutableBytes out) {
+      Gatherer gather = whole;
+      gather.seek(offset / view.dtype->itemsize);
+      gather.next(out);
+    };
+    return make_opening(*view.dtype, view.shape, items, read, parallel);
   }
-  append_proof(view, selection, parallel, opening.proof);
-  opening.data_root = root_of(opening, parallel);
-  return opening;
+  const Bytes data(view.data, view.nbytes());
+  const auto read = [&](std::uint64_t offset, MutableBytes out) {
+    std::copy_n(data.data() + offset, out.size(), out.data());
+  };
+  const auto value = [&](std::uint64_t offset, std::uint64_t size) {
+    return subtree_value(Blake3Mode::hash(), data.subspan(offset, size), offset / kChunkSize,
+                         parallel);
+  };
+  const auto root = [&] { return blake3(Blake3Mode::hash(), data, parallel); };
+  return opening_of(*view.dtype, view.shape, items, read, value, root, parallel);
+}
+
+Opening make_opening(const DType& dtype, std::span<const std::int64_t> shape,
+                     std::span<const IndexItem> items, Read read, ParallelFor parallel) {
+  const TensorView whole{.data = nullptr,
+                         .dtype = &dtype,
+                         .shape = shape,
+                         .strides = {},
+                         .conj = false,
+                         .neg = false};
+  const auto value = [&](std::uint64_t offset, std::uint64_t size) {
+    return subtree_read(Blake3Mode::hash(), offset, size, read, parallel);
+  };
+  const auto root = [&] {
+    return blake3_read(Blake3Mode::hash(), whole.nbytes(), read, parallel);
+  };
+  return opening_of(dtype, shape, items, read, value, root, parallel);
 }
 
 Digest digest_of(const Opening& opening) {

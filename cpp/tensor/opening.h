@@ -48,6 +48,13 @@ std::vector<std::byte> encode_opening(const Opening& opening);
 Opening make_opening(const TensorView& view, std::span<const IndexItem> items,
                      ParallelFor parallel = kSerial);
 
+// The same of a tensor whose data bytes read(offset, out) delivers, on the threads of `parallel`.
+// Sizes are not negative and their bytes counted in 63 bits.
+Opening make_opening(const DType& dtype, std::span<const std::int64_t> shape,
+                     std::span<const IndexItem> items,
+                     FunctionRef<void(std::uint64_t offset, MutableBytes out)> read,
+                     ParallelFor parallel = kSerial);
+
 // The digest of the tensor that an opening claims to be of.
 Digest digest_of(const Opening& opening);
 

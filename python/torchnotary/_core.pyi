@@ -59,6 +59,44 @@ class View:
     @property
     def shape(self) -> tuple[int, ...]:
         ...
+class StoredTensor:
+    """
+    A row-major, little-endian tensor in a file.
+    """
+    def __init__(self, name: str, dtype: str, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], begin: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        `dtype` is torch's name; `begin` is the tensor's first byte in the file.
+        Raises UnsupportedTensor for another dtype and for more than 2^63 - 1 bytes.
+        """
+    @property
+    def begin(self) -> int:
+        ...
+    @property
+    def dtype(self) -> str:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def nbytes(self) -> int:
+        ...
+    @property
+    def shape(self) -> list[int]:
+        ...
+class FileState:
+    """
+    What tells one state of a file from another.
+    """
+    __hash__: typing.ClassVar[None] = None
+    def __eq__(self, arg0: FileState) -> bool:
+        ...
+    def __init__(self, descriptor: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        The state of an open file. Raises OSError.
+        """
+    @property
+    def size(self) -> int:
+        ...
 class Opening:
     """
     Elements of a tensor with their proof; unverified.
@@ -68,6 +106,12 @@ class Opening:
         """
         Opens what `items` select: for every axis (index,) or (start, count, step), and None
         for a new axis. Raises MalformedProof for items that do not fit or are not canonical.
+        """
+    @typing.overload
+    def __init__(self, path: bytes, state: FileState, tensor: StoredTensor, items: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None], threads: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
+        """
+        The same of a tensor in a file, which is read piece by piece. Raises MalformedRecord for
+        a file that changed and OSError for one that cannot be read, too.
         """
     @typing.overload
     def __init__(self, encoded: typing_extensions.Buffer) -> None:
@@ -108,44 +152,6 @@ class Opening:
         ...
     @property
     def shape(self) -> tuple[int, ...]:
-        ...
-class StoredTensor:
-    """
-    A row-major, little-endian tensor in a file.
-    """
-    def __init__(self, name: str, dtype: str, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], begin: typing.SupportsInt | typing.SupportsIndex) -> None:
-        """
-        `dtype` is torch's name; `begin` is the tensor's first byte in the file.
-        Raises UnsupportedTensor for another dtype and for more than 2^63 - 1 bytes.
-        """
-    @property
-    def begin(self) -> int:
-        ...
-    @property
-    def dtype(self) -> str:
-        ...
-    @property
-    def name(self) -> str:
-        ...
-    @property
-    def nbytes(self) -> int:
-        ...
-    @property
-    def shape(self) -> list[int]:
-        ...
-class FileState:
-    """
-    What tells one state of a file from another.
-    """
-    __hash__: typing.ClassVar[None] = None
-    def __eq__(self, arg0: FileState) -> bool:
-        ...
-    def __init__(self, descriptor: typing.SupportsInt | typing.SupportsIndex) -> None:
-        """
-        The state of an open file. Raises OSError.
-        """
-    @property
-    def size(self) -> int:
         ...
 class Difference:
     """

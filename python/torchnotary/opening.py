@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .commitment import Commitment, view
@@ -21,6 +21,9 @@ from .hashing import threads_for
 from .indexing import as_index, canonical_items
 from .statement.container import write_atomically
 from .statement.evidence import tensor_from
+
+if TYPE_CHECKING:
+    from .stored_lines import Home
 
 # Room for everything but the proof (kMaxOpeningHead in cpp/tensor/opening.h).
 _HEAD = 16 * 1024
@@ -52,6 +55,15 @@ class Opening:
             )
         items = canonical_items(index, borrowed.shape)
         return cls(_core.Opening(borrowed, items, threads_for(borrowed.nbytes)))
+
+    @classmethod
+    def of_stored(cls, home: Home, index: Any) -> Opening:
+        """The same of a tensor in a safetensors file, which is read piece by piece. Raises
+        `MalformedRecord` for a file that changes meanwhile."""
+        path, stored = os.fsencode(home.file.path), home.tensor
+        items = canonical_items(index, tuple(stored.shape))
+        threads = threads_for(stored.nbytes)
+        return cls(_core.Opening(path, home.file.state, stored, items, threads))
 
     @classmethod
     def decode(cls, data: bytes) -> Opening:

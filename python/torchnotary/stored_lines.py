@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from .commitment import Commitment
 from .errors import MalformedRecord, NotaryError
 from .files import open_regular
 from .hashing import threads_for
@@ -47,7 +48,7 @@ def lines_of(
     ``others``, and where each tensor lies. ``progress`` counts tensors; where there are none,
     files. Raises MalformedRecord, UnsupportedTensor and OSError naming the file."""
     homes = _tensors_of(weights)
-    files = [_whole(path, name) for name, path in others]
+    files = [plain_file(path, name) for name, path in others]
     stored: dict[int, StoredFile] = {id(home.file): home.file for home in homes.values()}
     tensor_files = list(stored.values())
     names = {(id(home.file), home.tensor.name): name for name, home in homes.items()}
@@ -99,7 +100,7 @@ def _commit(
 def _tensors_of(weights: WeightsFiles) -> dict[str, Home]:
     """Every tensor's full name with where it lies, in the order of the files and their bytes."""
     files = [
-        _safetensors(path, path.name if required else None)
+        safetensors_file(path, path.name if required else None)
         for _, path, required in weights.safetensors
     ]
     _require_placed(weights, files)
@@ -116,7 +117,7 @@ def _tensors_of(weights: WeightsFiles) -> dict[str, Home]:
                 )
             homes[name] = Home(file, tensor)
     if weights.plain is not None:
-        file = _whole(weights.plain, weights.plain.name)
+        file = plain_file(weights.plain, weights.plain.name)
         homes[file.tensors[0].name] = Home(file, file.tensors[0])
     return homes
 
@@ -135,14 +136,24 @@ def _require_placed(weights: WeightsFiles, files: Sequence[StoredFile]) -> None:
             )
 
 
-def _safetensors(path: Path, shard: str | None) -> StoredFile:
+def commitments_in(file: StoredFile) -> list[Commitment]:
+    """The commitments of a file's tensors; raises MalformedRecord where it changed."""
+    roots, digests = _commit([file], file.tensors, [t.name for t in file.tensors], None)
+    return [
+        Commitment(digest, root, stored.dtype, tuple(stored.shape), stored.nbytes)
+        for stored, root, digest in zip(file.tensors, roots, digests, strict=True)
+    ]
+
+
+def safetensors_file(path: Path, shard: str | None = None) -> StoredFile:
+    """A safetensors file and the tensors in it, by its header; raises MalformedRecord."""
     with open_regular(path) as stream:
         # The state comes first: a file that changes afterwards is not in it any more.
         state = _core.FileState(stream.fileno())
         return StoredFile(path, state, read_safetensors_header(stream, str(path)), shard)
 
 
-def _whole(path: Path, name: str) -> StoredFile:
+def plain_file(path: Path, name: str) -> StoredFile:
     """A file as one tensor, its bytes."""
     with open_regular(path) as stream:
         state = _core.FileState(stream.fileno())

@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from torchnotary import _core, check_pin, commit, pin
+from torchnotary import Opening, _core, check_pin, commit, pin
 from torchnotary.cli import run
 from torchnotary.errors import MalformedRecord, NotaryError, PinMismatch
 from torchnotary.files import NotRegular
 from torchnotary.lockfile import read_pin
 from torchnotary.manifest import Manifest
+from torchnotary.stored_lines import Home, plain_file, safetensors_file
 
 
 def state_of(path) -> _core.FileState:
@@ -102,6 +103,7 @@ def test_a_gigabyte_is_hashed_within_64_megabytes(tmp_path):
     code = """
 import resource, sys
 from torchnotary.manifest import Manifest
+from torchnotary.stored_lines import Home, plain_file, safetensors_file
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 print(Manifest.of(sys.argv[1]).weights_size, peak() - before)
@@ -368,3 +370,37 @@ def test_a_bar_moves_on_terminals_and_nowhere_else(folder, monkeypatch, capsys):
     assert run(["manifest", str(folder)]) == 0
     found = capsys.readouterr()
     assert "\x1b[" in found.err and "\x1b[" not in found.out
+
+
+def test_an_opening_from_a_file_is_the_opening_from_memory(tmp_path):
+    tensors = {
+        "small": torch.arange(7, dtype=torch.int16),
+        "flags": torch.tensor([[True, False, True]] * 700),
+        "weight": torch.randn(700, 1030),
+    }
+    path = tmp_path / "model.safetensors"
+    save_file(tensors, path)
+    for stored in safetensors_file(path).tensors:
+        home, tensor = Home(safetensors_file(path), stored), tensors[stored.name]
+        for index in (0, slice(2, 6, 3), slice(0, 0), ..., (slice(None), None)):
+            assert Opening.of_stored(home, index) == commit(tensor).open(tensor, index)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_file_that_changed_since_its_header_was_read_is_not_opened(tmp_path, name):
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.randn(700, 1030)}, path)
+    (tmp_path / "other").write_bytes(path.read_bytes())
+    file = safetensors_file(path)
+    CHANGES[name](path)
+    with pytest.raises(MalformedRecord, match="changed while it was hashed"):
+        Opening.of_stored(Home(file, file.tensors[0]), 3)
+
+
+def test_a_tensor_placed_beyond_the_end_of_its_file_is_not_opened(tmp_path):
+    path = tmp_path / "data"
+    path.write_bytes(b"x" * 100)
+    file = plain_file(path, "t")
+    tensor = _core.StoredTensor("t", "uint8", [90], 20)
+    with pytest.raises(MalformedRecord, match=r"data, byte 20: the file ends"):
+        Opening.of_stored(Home(file, tensor), 3)

@@ -11,7 +11,6 @@ import typer
 from ..verifier.verdict import INVALID
 from .files import load_record, read_values
 from .output import Json, UsageProblem, leave, note, result, with_next
-from .tensors import find_tensor
 
 Tensor = Annotated[str | None, typer.Option(help="The tensor's name.", metavar="NAME")]
 
@@ -53,10 +52,10 @@ def open_part(
 
 def _open_tensor(source: str, output: Path, name: str, index: str | None, as_json: bool) -> None:
     from ..indexing import index_text, parse_index
-    from ..opening import Opening
+    from .tensors import open_tensor
 
     asked = parse_index(index if index is not None else "...")
-    opening = Opening.of(find_tensor(Path(source), name), asked)
+    opening = open_tensor(Path(source), name, asked)
     opening.save(output)
     document = {
         "digest": opening.digest,
