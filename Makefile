@@ -66,7 +66,7 @@ fuzz: $(STAMP)/fuzz  ## libFuzzer, FUZZ_RUNS executions of each target, under th
 	  build/fuzz/tests/fuzz/seeds $$target $$corpus; \
 	  echo "$$target: $(FUZZ_RUNS) executions"; \
 	  ASAN_OPTIONS=malloc_context_size=4:quarantine_size_mb=4 \
-	  build/fuzz/tests/fuzz/$$target -runs=$(FUZZ_RUNS) -max_len=2560 -entropic=0 -print_final_stats=1 \
+	  build/fuzz/tests/fuzz/$$target $$(ls tests/fuzz/$$target.dict 2>/dev/null | sed 's/^/-dict=/') -runs=$(FUZZ_RUNS) -max_len=2560 -entropic=0 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$target- $$corpus 2>build/fuzz/$$target.log || \
 	    { tail -40 build/fuzz/$$target.log; exit 1; }; \
 	  grep -E 'DONE|stat::' build/fuzz/$$target.log | tail -8; done

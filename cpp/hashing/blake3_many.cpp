@@ -160,7 +160,8 @@ void blake3_many(const Blake3Mode& mode, std::span<const Bytes> messages, Digest
 void blake3_keyed_many(std::span<const Digest> keys, const std::byte* input, std::size_t length,
                        Digest* output) {
   if (length == 0) {  // a batch has at least one byte a message
-    for (std::size_t i = 0; i < keys.size(); ++i) output[i] = blake3(Blake3Mode::keyed(keys[i]), {});
+    for (std::size_t i = 0; i < keys.size(); ++i)
+      output[i] = blake3(Blake3Mode::keyed(keys[i]), {});
     return;
   }
   if (keys.empty()) return;

@@ -178,7 +178,8 @@ std::vector<Digest> row_digests(const TensorView& view, std::int64_t max_rows,
     digests[0] = commit(first, parallel).digest;
     return digests;
   }
-  const std::int64_t stride = first.nbytes() == 0 ? 0 : run * view.strides[0] * view.dtype->itemsize;
+  const std::int64_t stride =
+      first.nbytes() == 0 ? 0 : run * view.strides[0] * view.dtype->itemsize;
   const std::int64_t batch = fits_lanes(first, stride) ? kRowBatch : 1;
   // The last run may be shorter than the others, and so always goes by itself.
   const std::int64_t equal = count - 1;

@@ -174,8 +174,10 @@ TEST(TensorRows, AnEndlessAxisOfEmptyRowsDoesNotOverflow) {
 TEST(TensorStrides, StridesThatNoElementNeedsDoNotOverflow) {
   constexpr std::int64_t kHuge = std::int64_t{1} << 62;
   const std::vector<std::byte> memory = random_bytes(64);
-  const std::vector<std::pair<Numbers, Numbers>> layouts = {
-      {{3, 0}, {kHuge, 1}}, {{0, 5}, {kHuge, kHuge}}, {{0, 5}, {-kHuge, 2}}, {{5, 0, 5}, {3, 1, kHuge}}};
+  const std::vector<std::pair<Numbers, Numbers>> layouts = {{{3, 0}, {kHuge, 1}},
+                                                            {{0, 5}, {kHuge, kHuge}},
+                                                            {{0, 5}, {-kHuge, 2}},
+                                                            {{5, 0, 5}, {3, 1, kHuge}}};
   for (const auto& [shape, strides] : layouts) {
     const TensorView view = make(memory.data(), "float64", shape, strides);
     check(view);
@@ -187,8 +189,9 @@ TEST(TensorStrides, StridesThatNoElementNeedsDoNotOverflow) {
   }
   const Numbers shape = {1, 4, 1}, strides = {kHuge, 2, -kHuge};
   const TensorView view = make(memory.data(), "float64", shape, strides);
-  EXPECT_EQ(commit(view).data_root, blake3(Blake3Mode::hash(), slow_bytes(make(
-                                        memory.data(), "float64", Numbers{4}, Numbers{2}))));
+  EXPECT_EQ(commit(view).data_root,
+            blake3(Blake3Mode::hash(),
+                   slow_bytes(make(memory.data(), "float64", Numbers{4}, Numbers{2}))));
 }
 
 TEST(TensorCheck, WhatCannotBeIsRefused) {

@@ -14,8 +14,7 @@ namespace torchnotary {
 // Ends the run where a property does not hold; libFuzzer keeps the input.
 inline void require(bool holds, std::string_view property) {
   if (holds) return;
-  std::fprintf(stderr, "does not hold: %.*s\n", static_cast<int>(property.size()),
-               property.data());
+  std::fprintf(stderr, "does not hold: %.*s\n", static_cast<int>(property.size()), property.data());
   std::abort();
 }
 

@@ -177,8 +177,8 @@ void changed_opening(Input input) {
   require_sound_coding(code, opening);
   require(changed || opening.has_value(), "a genuine opening decodes");
   if (!opening) return;
-  const bool proven = digest_of(*opening) == committed.commitment.digest &&
-                      root_of(*opening) == opening->data_root;
+  const bool proven =
+      digest_of(*opening) == committed.commitment.digest && root_of(*opening) == opening->data_root;
   require(changed || proven, "a genuine opening proves");
   if (!proven) return;
   require(opening->shape == committed.shape, "the proven shape is the committed one");

@@ -51,7 +51,8 @@ std::optional<Roots> consistency(std::uint64_t size1, std::uint64_t size2, const
 
 void any_inclusion(std::uint64_t index, std::uint64_t size, const Digest& leaf,
                    const Proof& proof) {
-  const auto expected = index < size ? reference::inclusion(index, size, leaf, proof) : std::nullopt;
+  const auto expected =
+      index < size ? reference::inclusion(index, size, leaf, proof) : std::nullopt;
   require(inclusion(index, size, leaf, proof) == expected, "inclusion is as defined");
 }
 
@@ -217,8 +218,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   first = two_trees ? (first - 1) % leaves + 1 : first % leaves;
   std::memcpy(data + 1, &first, 8);
   std::memcpy(data + 9, &leaves, 8);
-  const std::size_t length =
-      kHeader + kDigestSize * (1 + proof_length(two_trees, first, leaves));
+  const std::size_t length = kHeader + kDigestSize * (1 + proof_length(two_trees, first, leaves));
   if (length > most) return size;
   if (length > size) std::memset(data + size, static_cast<int>(seed), length - size);
   return length;

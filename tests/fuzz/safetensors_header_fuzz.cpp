@@ -3,6 +3,7 @@
 //
 // An input is u64 size of the data ‖ header.
 #include <algorithm>
+#include <cstdio>
 #include <deque>
 #include <map>
 #include <optional>
@@ -74,6 +75,29 @@ std::uint64_t likely_size(std::string_view header) {
   return most;
 }
 
+// Moves one pair of data_offsets by as much, so that lengths stay and places do not.
+std::string shift_offsets(std::string_view header, unsigned seed) {
+  constexpr std::string_view kKey = "data_offsets\":[";
+  std::vector<std::size_t> places;
+  for (std::size_t at = header.find(kKey); at != header.npos; at = header.find(kKey, at + 1)) {
+    places.push_back(at + kKey.size());
+  }
+  std::string shifted(header);
+  if (places.empty()) return shifted;
+  const std::size_t at = places[seed / 8 % places.size()];
+  unsigned long long begin = 0, end = 0;
+  int length = 0;
+  if (std::sscanf(shifted.c_str() + at, "%19llu,%19llu%n", &begin, &end, &length) != 2) {
+    return shifted;
+  }
+  const unsigned long long by = seed / 64 % 9;
+  const bool down = seed % 8 == 1 && begin >= by && end >= by;
+  const auto moved = [&](unsigned long long offset) {
+    return std::to_string(down ? offset - by : offset + by);
+  };
+  return shifted.replace(at, static_cast<std::size_t>(length), moved(begin) + "," + moved(end));
+}
+
 }  // namespace
 }  // namespace torchnotary
 
@@ -96,13 +120,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   return 0;
 }
 
-// Half of the time the data get the size that the header most likely says.
+// Half of the time the data get the size that the header most likely says; some of the time one
+// tensor is moved before or after that.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
                                                std::size_t most, unsigned seed) {
-  size = LLVMFuzzerMutate(data, size, most);
-  if (size <= 8 || seed % 2 == 0) return size;
-  const std::uint64_t likely =
-      likely_size({reinterpret_cast<const char*>(data) + 8, size - 8});
-  std::memcpy(data, &likely, 8);
-  return size;
+  const bool shifts = seed % 4 == 1;
+  if (!shifts || size <= 8) size = LLVMFuzzerMutate(data, size, most);
+  if (size <= 8) return size;
+  const std::string_view header(reinterpret_cast<const char*>(data) + 8, size - 8);
+  if (seed % 2 == 0) {
+    const std::uint64_t likely = likely_size(header);
+    std::memcpy(data, &likely, 8);
+  }
+  if (!shifts) return size;
+  const std::string shifted = shift_offsets(header, seed);
+  if (8 + shifted.size() > most) return size;
+  std::memcpy(data + 8, shifted.data(), shifted.size());
+  return 8 + shifted.size();
 }

@@ -20,7 +20,7 @@ namespace torchnotary::reference {
 struct Value {
   enum class Kind { object, list, text, number, word };
   Kind kind{};
-  std::string text;  // of a text, decoded; of a number, as it stands
+  std::string text;               // of a text, decoded; of a number, as it stands
   std::vector<std::string> keys;  // of an object, whose values are the items
   std::vector<Value> items;
 };
@@ -142,8 +142,7 @@ class Json {
     if (rest_.size() < 4) return std::nullopt;
     std::uint32_t code = 0;
     for (int i = 0; i < 4; ++i) {
-      const std::size_t digit =
-          std::string_view("0123456789abcdef0123456789ABCDEF").find(rest_[i]);
+      const std::size_t digit = std::string_view("0123456789abcdef0123456789ABCDEF").find(rest_[i]);
       if (digit == std::string_view::npos) return std::nullopt;
       code = code * 16 + digit % 16;
     }
@@ -216,10 +215,10 @@ inline std::optional<std::vector<std::int64_t>> sizes_of(const Value& value) {
 
 inline std::optional<Entry> entry_of(const std::string& name, const Value& value) {
   static const std::map<std::string, std::uint64_t> kItemSizes = {
-      {"BOOL", 1},        {"U8", 1},          {"I8", 1},      {"F8_E4M3", 1}, {"F8_E4M3FNUZ", 1},
-      {"F8_E5M2", 1},     {"F8_E5M2FNUZ", 1}, {"F8_E8M0", 1}, {"I16", 2},     {"U16", 2},
-      {"F16", 2},         {"BF16", 2},        {"I32", 4},     {"U32", 4},     {"F32", 4},
-      {"I64", 8},         {"U64", 8},         {"F64", 8},     {"C64", 8}};
+      {"BOOL", 1},    {"U8", 1},          {"I8", 1},      {"F8_E4M3", 1}, {"F8_E4M3FNUZ", 1},
+      {"F8_E5M2", 1}, {"F8_E5M2FNUZ", 1}, {"F8_E8M0", 1}, {"I16", 2},     {"U16", 2},
+      {"F16", 2},     {"BF16", 2},        {"I32", 4},     {"U32", 4},     {"F32", 4},
+      {"I64", 8},     {"U64", 8},         {"F64", 8},     {"C64", 8}};
   if (value.kind != Value::Kind::object || value.keys.size() != 3) return std::nullopt;
   std::map<std::string, Value> members;
   for (std::size_t i = 0; i < 3; ++i) members[value.keys[i]] = value.items[i];

@@ -36,7 +36,8 @@ Seeds proof_verifier_fuzz() {
   for (std::uint64_t size = 1; size <= 17; ++size) {
     leaves.push_back(merkle::leaf_hash(bytes_of(std::to_string(size))));
     for (const std::uint64_t first : {std::uint64_t{0}, size / 2, size - 1}) {
-      std::string inclusion = proof_seed(0, first, size), consistency = proof_seed(2, first + 1, size);
+      std::string inclusion = proof_seed(0, first, size),
+                  consistency = proof_seed(2, first + 1, size);
       append(inclusion, leaves[first]);
       for (const Digest& hash : merkle::inclusion_proof(leaves, first)) append(inclusion, hash);
       append(consistency, merkle::root(std::span(leaves).first(first + 1)));
@@ -72,8 +73,8 @@ Seeds safetensors_header_fuzz() {
   };
   add(0, "{}");
   add(0, "{\"__metadata__\":{\"format\":\"pt\",\"a\\n\\u00e9\\ud83d\\ude00\":\"\\\"\\\\\"}}  ");
-  for (const char* one : {"BOOL", "U8", "I8", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ",
-                          "F8_E8M0"}) {
+  for (const char* one :
+       {"BOOL", "U8", "I8", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ", "F8_E8M0"}) {
     add(6, std::string("{\"w\":") + entry(one, "2,3", 0, 6) + "}");
   }
   for (const char* two : {"I16", "U16", "F16", "BF16"}) {
@@ -88,8 +89,9 @@ Seeds safetensors_header_fuzz() {
   add(20, "{\"b\":" + entry("F32", "4", 4, 20) + ",\"a\":" + entry("F16", "2", 0, 4) +
               ",\"empty\":" + entry("F32", "0,7", 4, 4) + "}");
   add(0, "{\"w\":{\"dtype\":\"U8\",\"shape\":[9223372036854775807,0],\"data_offsets\":[0,0]}}");
-  add(9223372036854775807u, "{\"w\":{\"shape\":[9223372036854775807],\"dtype\":\"U8\","
-                            "\"data_offsets\":[0,9223372036854775807]}}");
+  add(9223372036854775807u,
+      "{\"w\":{\"shape\":[9223372036854775807],\"dtype\":\"U8\","
+      "\"data_offsets\":[0,9223372036854775807]}}");
   return seeds;
 }
 
