@@ -62,12 +62,13 @@ sanitize: $(STAMP)/cpp-tests-sanitize  ## the C++ tests on every CPU path under 
 
 fuzz: $(STAMP)/fuzz  ## libFuzzer, FUZZ_RUNS executions of each target, under the same sanitizers
 	@set -e; for target in $(FUZZ_TARGETS); do \
-	  corpus=build/fuzz/corpus/$$target; mkdir -p $$corpus; \
+	  corpus=build/fuzz/corpus/$$target; mkdir -p $$corpus; dict=tests/fuzz/$$target.dict; \
 	  build/fuzz/tests/fuzz/seeds $$target $$corpus; \
 	  echo "$$target: $(FUZZ_RUNS) executions"; \
 	  ASAN_OPTIONS=malloc_context_size=4:quarantine_size_mb=4 \
-	  build/fuzz/tests/fuzz/$$target $$(ls tests/fuzz/$$target.dict 2>/dev/null | sed 's/^/-dict=/') -runs=$(FUZZ_RUNS) -max_len=2560 -entropic=0 -print_final_stats=1 \
-	    -artifact_prefix=build/fuzz/$$target- $$corpus 2>build/fuzz/$$target.log || \
+	  build/fuzz/tests/fuzz/$$target -runs=$(FUZZ_RUNS) -max_len=2560 -entropic=0 \
+	    -print_final_stats=1 -artifact_prefix=build/fuzz/$$target- \
+	    $$(test -f $$dict && echo -dict=$$dict) $$corpus 2>build/fuzz/$$target.log || \
 	    { tail -40 build/fuzz/$$target.log; exit 1; }; \
 	  grep -E 'DONE|stat::' build/fuzz/$$target.log | tail -8; done
 
