@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .commitment import commit, is_tensor
+from .commitment import commit, commit_many, is_tensor
 from .composite import STRIDED
 from .errors import NotaryError, UnsupportedTensor
 from .statement.lines import canonical, tree_of
@@ -41,12 +41,23 @@ def sorted_lines(objects: Iterable[Mapping[str, Any]]) -> list[bytes]:
     return [canonical(line) for line in ordered]
 
 
-class _Committer:
-    """Commits tensors one by one; tied ones, which share their memory, are hashed once."""
+# Tensors of at most so many bytes do not fill vector lanes alone, and are hashed side by side.
+_SMALL = 64 << 10
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
+
+class _Committer:
+    """Commits ``tensors``, one by one where they are large; tied ones, which share their memory,
+    are hashed once."""
+
+    def __init__(self, tensors: Iterable[Any], total: int, progress: Progress | None) -> None:
         self._total, self._done, self._progress = total, 0, progress
         self._known: dict[tuple, Any] = {}
+        small = {_memory(tensor): tensor for tensor in tensors if _size(tensor) <= _SMALL}
+        small.pop(None, None)
+        try:
+            self._known.update(zip(small, commit_many(small.values()), strict=True))
+        except UnsupportedTensor:
+            pass  # commit() meets the tensor again, and names it
 
     def commit(self, name: str, tensor: Any) -> Any:
         key = _memory(tensor)
@@ -108,9 +119,9 @@ def of_modules(
         ]
         nodes += [node._replace(name=_under(prefix, node.name)) for node in own]
     _require_distinct(node.name for node in nodes)
-    total = sum(_size(tensor) for _, _, tensor in left_out)
-    total += sum(map(_size, tensors.values())) if reuse is None else 0
-    committer = _Committer(total, progress)
+    hashed = [tensor for _, _, tensor in left_out]
+    hashed += tensors.values() if reuse is None else ()
+    committer = _Committer(hashed, sum(map(_size, hashed)), progress)
     if reuse is not None:
         weights = list(reuse)
     else:
@@ -146,7 +157,7 @@ def of_entries(
                 _add(tensors, part, leaf)
             else:
                 unbound.append(part)
-    committer = _Committer(sum(map(_size, tensors.values())), progress)
+    committer = _Committer(tensors.values(), sum(map(_size, tensors.values())), progress)
     lines = sorted_lines(
         tensor_line("tensor", name, committer.commit(name, tensor))
         for name, tensor in tensors.items()
