@@ -8,9 +8,7 @@
 
 #include "hashing/bytes.h"
 #include "merkle/tree.h"
-#if __has_include("tensor/opening.h")
 #include "tensor/opening.h"
-#endif
 
 namespace torchnotary {
 namespace {
@@ -95,7 +93,6 @@ Seeds safetensors_header_fuzz() {
   return seeds;
 }
 
-#if __has_include("tensor/opening.h")
 // An opening of each dtype and kind of item as any opening, and changes to genuine ones.
 Seeds opening_decoder_fuzz() {
   Seeds seeds;
@@ -127,7 +124,6 @@ Seeds opening_decoder_fuzz() {
   }
   return seeds;
 }
-#endif
 
 struct Target {
   const char* name;
@@ -136,9 +132,7 @@ struct Target {
 constexpr Target kTargets[] = {
     {"proof_verifier_fuzz", proof_verifier_fuzz},
     {"safetensors_header_fuzz", safetensors_header_fuzz},
-#if __has_include("tensor/opening.h")
     {"opening_decoder_fuzz", opening_decoder_fuzz},
-#endif
 };
 
 }  // namespace
