@@ -82,7 +82,7 @@ lint: $(STAMP)/package  ## ruff over Python, clang-format over C++ where install
 	@$(VENV)/bin/ruff check python tests benchmarks
 	@$(VENV)/bin/ruff format --check python tests benchmarks
 	@if command -v clang-format >/dev/null; then \
-	  find cpp tests/cpp -name '*.h' -o -name '*.cpp' | xargs clang-format --dry-run --Werror; \
+	  find cpp tests/cpp tests/fuzz benchmarks/cpp -name '*.h' -o -name '*.cpp' | xargs clang-format --dry-run --Werror; \
 	else echo "clang-format is not installed: C++ formatting not checked"; fi
 
 stubs: $(STAMP)/package  ## write the .pyi stubs of the extension modules anew

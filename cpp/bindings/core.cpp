@@ -162,8 +162,8 @@ void bind_opening(py::module_& m) {
                                                     threads);
            }),
            "path"_a, "state"_a, "tensor"_a, "items"_a, "threads"_a = 1,
-           "The same of a tensor in a file, which is read piece by piece. Raises MalformedRecord for\n"
-           "a file that changed and OSError for one that cannot be read, too.")
+           "The same of a tensor in a file, which is read piece by piece. Raises OSError where it\n"
+           "cannot be read and MalformedRecord where it changed, too.")
       .def(py::init<const py::buffer&>(), "encoded"_a,
            "Decodes an opening. Raises MalformedProof, naming the byte, where it is none.")
       .def("encode", &tn::PyOpening::encode, "The bytes of the opening.")

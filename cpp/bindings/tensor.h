@@ -196,8 +196,8 @@ class Memory {
 inline PyCommitment to_python(const Commitment& made, const py::tuple& fields,
                               const TensorView& view) {
   // A plain tuple of the same numbers, where the shape is a torch.Size.
-  const auto sizes = py::reinterpret_steal<py::object>(PyTuple_GetSlice(
-      PyTuple_GET_ITEM(fields.ptr(), 2), 0, static_cast<Py_ssize_t>(view.rank())));
+  const auto sizes = py::reinterpret_steal<py::object>(
+      PyTuple_GetSlice(PyTuple_GET_ITEM(fields.ptr(), 2), 0, static_cast<Py_ssize_t>(view.rank())));
   return PyCommitment(py::make_tuple(to_hex(made.digest), to_hex(made.data_root), fields[1], sizes,
                                      view.nbytes(), py::str("strided")));
 }
@@ -211,8 +211,7 @@ inline PyCommitment py_commit(const py::tuple& fields, std::size_t threads) {
   return to_python(made, fields, view);
 }
 
-inline std::vector<PyCommitment> py_commit_many(const py::list& memories,
-                                                std::size_t threads) {
+inline std::vector<PyCommitment> py_commit_many(const py::list& memories, std::size_t threads) {
   std::deque<Memory> held;
   std::vector<TensorView> views;
   std::size_t nbytes = 0;

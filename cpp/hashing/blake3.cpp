@@ -57,7 +57,8 @@ void Blake3::update_chunk(Bytes input) {
     if (block_fill_ == kBlockSize) {
       std::array<std::uint32_t, 16> words;
       const std::uint8_t flags = mode_.flags | (blocks_ == 0 ? kChunkStart : 0);
-      blake3_kernels().compress(cv_.data(), block_.data(), kBlockSize, counter_, flags, words.data());
+      blake3_kernels().compress(cv_.data(), block_.data(), kBlockSize, counter_, flags,
+                                words.data());
       std::copy_n(words.data(), 8, cv_.data());
       block_ = {};
       ++blocks_;

@@ -26,8 +26,7 @@ void hash_short(const Blake3Mode& mode, Blake3Batch batch, std::size_t length, D
 
 // Messages of several chunks, at most kGroup of them: the first chunk of all, the second of all,
 // …, then all parents of one place. Trees of equal length have equal shape.
-void hash_by_level(const Blake3Mode& mode, Blake3Batch batch, std::size_t length,
-                   Digest* output) {
+void hash_by_level(const Blake3Mode& mode, Blake3Batch batch, std::size_t length, Digest* output) {
   const Blake3Kernels& kernels = blake3_kernels();
   const std::size_t chunks = (length - 1) / kChunkSize + 1;
   std::array<Digest, kGroup * kMaxLanes> cvs, above;
@@ -124,11 +123,10 @@ void blake3_many(const Blake3Mode& mode, const std::byte* input, std::size_t str
     return;
   }
   for (std::size_t done = 0; done < count; done += kGroup) {
-    hash_group(mode,
-               {.input = input + done * stride,
-                .stride = stride,
-                .count = std::min(kGroup, count - done)},
-               length, output + done);
+    hash_group(
+        mode,
+        {.input = input + done * stride, .stride = stride, .count = std::min(kGroup, count - done)},
+        length, output + done);
   }
 }
 

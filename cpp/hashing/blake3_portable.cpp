@@ -113,6 +113,7 @@ void hash_pairs(const Blake3Batch& batch) {
 }  // namespace
 
 // Two lanes in name only: the tree code asks for at least two messages at a time.
-const Blake3Kernels kBlake3Portable = {.lanes = 2, .hash_batch = hash_batch, .hash_pairs = hash_pairs, .compress = compress};
+const Blake3Kernels kBlake3Portable = {
+    .lanes = 2, .hash_batch = hash_batch, .hash_pairs = hash_pairs, .compress = compress};
 
 }  // namespace torchnotary

@@ -80,8 +80,7 @@ HWY_INLINE void StoreTransposed(D d, V* HWY_RESTRICT cv, size_t count, std::byte
 template <size_t kLanes>
 HWY_INLINE void FetchAhead(const Blake3Batch& batch, size_t first, size_t at) {
   constexpr size_t kPart = kLanes * kBlockSize;  // of a group, for each block of its chunks
-  const std::byte* from =
-      batch.input + (first + 2 * kLanes) * kChunkSize + at / kBlockSize * kPart;
+  const std::byte* from = batch.input + (first + 2 * kLanes) * kChunkSize + at / kBlockSize * kPart;
   if (from >= batch.ahead) return;
   for (size_t line = 0; line < kPart; line += 2 * kBlockSize) __builtin_prefetch(from + line, 0, 2);
 }

@@ -95,7 +95,8 @@ std::size_t compress_wide(const Blake3Kernels& kernels, const Blake3Mode& mode, 
   }
   const std::size_t left = left_size(input.size());
   std::array<Digest, 2 * kMaxLanes> cvs;
-  const std::size_t count = compress_wide(kernels, mode, input.first(left), counter, ahead, cvs.data());
+  const std::size_t count =
+      compress_wide(kernels, mode, input.first(left), counter, ahead, cvs.data());
   const std::size_t more = compress_wide(kernels, mode, input.subspan(left),
                                          counter + left / kChunkSize, ahead, cvs.data() + count);
   return compress_parents(kernels, mode, cvs.data(), count + more, out);
@@ -116,7 +117,8 @@ void Blake3Node::root(MutableBytes output, std::uint64_t seek) const {
   std::size_t skip = seek % kBlockSize;
   while (!output.empty()) {
     std::array<std::uint32_t, 16> words;
-    blake3_kernels().compress(cv.data(), block.data(), block_length, number, flags | kRoot, words.data());
+    blake3_kernels().compress(cv.data(), block.data(), block_length, number, flags | kRoot,
+                              words.data());
     const std::size_t take = std::min(output.size(), kBlockSize - skip);
     std::copy_n(std::as_bytes(std::span(words)).data() + skip, take, output.data());
     output = output.subspan(take);
@@ -133,7 +135,8 @@ Blake3Node chunk_node(const Blake3Mode& mode, Bytes chunk, std::uint64_t counter
                   .flags = static_cast<std::uint8_t>(mode.flags | kChunkStart)};
   while (chunk.size() > kBlockSize) {
     std::array<std::uint32_t, 16> words;
-    blake3_kernels().compress(node.cv.data(), chunk.data(), kBlockSize, counter, node.flags, words.data());
+    blake3_kernels().compress(node.cv.data(), chunk.data(), kBlockSize, counter, node.flags,
+                              words.data());
     std::copy_n(words.data(), 8, node.cv.data());
     node.flags = mode.flags;
     chunk = chunk.subspan(kBlockSize);
@@ -172,8 +175,7 @@ std::array<Digest, 2> subtree_children(const Blake3Mode& mode, Bytes input, std:
       const Bytes part = input.subspan(i * piece, std::min(piece, input.size() - i * piece));
       std::array<Digest, kMaxPieces> level;
       const std::size_t width =
-          compress_wide(kernels, mode, part, counter + i * piece / kChunkSize,
-                                               ahead, level.data());
+          compress_wide(kernels, mode, part, counter + i * piece / kChunkSize, ahead, level.data());
       reduce(kernels, mode, level.data(), width, 1);
       cvs[i] = level[0];
     });

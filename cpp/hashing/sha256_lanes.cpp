@@ -57,7 +57,8 @@ void hash_lanes(const Sha256LanesKernel& kernel, const std::byte* input, std::si
     }
   }
   std::array<std::uint32_t, 8 * kMaxLanes> state;
-  for (std::size_t i = 0; i < 8; ++i) std::fill_n(&state[i * kernel.lanes], kernel.lanes, kInitial[i]);
+  for (std::size_t i = 0; i < 8; ++i)
+    std::fill_n(&state[i * kernel.lanes], kernel.lanes, kInitial[i]);
   kernel.compress(words.data(), blocks, state.data());
   for (std::size_t lane = 0; lane < count; ++lane) {
     for (std::size_t i = 0; i < 8; ++i) {

@@ -96,18 +96,12 @@ Opening make_opening(const TensorView& view, std::span<const IndexItem> items,
 
 Opening make_opening(const DType& dtype, std::span<const std::int64_t> shape,
                      std::span<const IndexItem> items, Read read, ParallelFor parallel) {
-  const TensorView whole{.data = nullptr,
-                         .dtype = &dtype,
-                         .shape = shape,
-                         .strides = {},
-                         .conj = false,
-                         .neg = false};
+  const TensorView whole{
+      .data = nullptr, .dtype = &dtype, .shape = shape, .strides = {}, .conj = false, .neg = false};
   const auto value = [&](std::uint64_t offset, std::uint64_t size) {
     return subtree_read(Blake3Mode::hash(), offset, size, read, parallel);
   };
-  const auto root = [&] {
-    return blake3_read(Blake3Mode::hash(), whole.nbytes(), read, parallel);
-  };
+  const auto root = [&] { return blake3_read(Blake3Mode::hash(), whole.nbytes(), read, parallel); };
   return opening_of(dtype, shape, items, read, value, root, parallel);
 }
 

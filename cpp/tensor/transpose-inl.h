@@ -1,5 +1,6 @@
-// Transposing tiles of 8, 16 and 32-bit elements in registers, for each Highway target that includes this
-// file: each line of memory is read once and written once, whatever the strides alias.
+// Transposing tiles of 8, 16 and 32-bit elements in registers, for each Highway target that
+// includes this file: each line of memory is read once and written once, whatever the strides
+// alias.
 #if defined(TORCHNOTARY_TENSOR_TRANSPOSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TORCHNOTARY_TENSOR_TRANSPOSE_INL_H_
 #undef TORCHNOTARY_TENSOR_TRANSPOSE_INL_H_
@@ -58,8 +59,7 @@ void TransposeTile(const std::byte* from, std::int64_t stride, std::byte* to, st
 }
 
 // A tile of 2 * lanes rows and as many columns of 16-bit elements: neighbours become one word.
-void TransposeTile16(const std::byte* from, std::int64_t stride, std::byte* to,
-                     std::size_t pitch) {
+void TransposeTile16(const std::byte* from, std::int64_t stride, std::byte* to, std::size_t pitch) {
   const hn::ScalableTag<uint16_t> d;
   constexpr size_t kVector = 2 * hn::MaxLanes(d);
   constexpr size_t kLanes = kVector / 4;

@@ -135,8 +135,8 @@ TEST_P(Blake3Test, PiecesFinishedInAnyOrderGiveTheSameDigest) {
 
 TEST_P(Blake3Test, ManyShortMessagesHashAsEachAlone) {
   const std::vector<std::byte> data = random_bytes(40 * 17000);
-  for (const std::size_t length : {0,    1,    31,   64,   65,   127,   128,   1000, 1023,
-                                   1024, 1025, 1536, 2048, 2049, 5 * 1024, 16383, 16384, 16385}) {
+  for (const std::size_t length : {0, 1, 31, 64, 65, 127, 128, 1000, 1023, 1024, 1025, 1536, 2048,
+                                   2049, 5 * 1024, 16383, 16384, 16385}) {
     for (const std::size_t count : {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33}) {
       for (const std::size_t stride : {std::size_t{0}, length, length + 13}) {
         const Blake3Mode mode = modes()[(length + count) % 3];

@@ -56,12 +56,12 @@ TEST_P(TensorGather, AnyStridesGatherAsAnOdometerDoes) {
       {{1, 6, 1, 5}, {999, 5, 999, 1}},
       {{3, 1000}, {2000, 2}},
       {{2, 3, 2, 3}, {0, 6, 0, 2}},
-      {{40, 37}, {1, 40}},            // transposed
-      {{2, 40, 37}, {1480, 1, 40}},   // channels last
-      {{33, 5, 7}, {1, 33, 165}},     // all axes reversed
+      {{40, 37}, {1, 40}},           // transposed
+      {{2, 40, 37}, {1480, 1, 40}},  // channels last
+      {{33, 5, 7}, {1, 33, 165}},    // all axes reversed
       {{33, 7, 5}, {1, 165, 33}},
       {{40, 37}, {1, -41}},
-      {{3, 100}, {1, 3}},             // too few rows for a tile
+      {{3, 100}, {1, 3}},  // too few rows for a tile
   };
   for (const char* dtype : {"bool", "uint8", "int16", "float32", "float64", "complex128"}) {
     for (const auto& [shape, strides] : layouts) {
