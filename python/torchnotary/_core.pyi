@@ -110,8 +110,8 @@ class Opening:
     @typing.overload
     def __init__(self, path: bytes, state: FileState, tensor: StoredTensor, items: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None], threads: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
         """
-        The same of a tensor in a file, which is read piece by piece. Raises MalformedRecord for
-        a file that changed and OSError for one that cannot be read, too.
+        The same of a tensor in a file, which is read piece by piece. Raises OSError where it
+        cannot be read and MalformedRecord where it changed, too.
         """
     @typing.overload
     def __init__(self, encoded: typing_extensions.Buffer) -> None:
