@@ -43,6 +43,17 @@ HWY_INLINE V Rotate([[maybe_unused]] D d, V v) {
   return hn::RotateRight<kBits>(v);
 }
 
+// The sum as it is: GCC would rather add what is ready last first, and so lengthen the chain.
+template <class V>
+HWY_INLINE V Held(V sum) {
+#if HWY_ARCH_X86
+  __asm__("" : "+v"(sum.raw));
+#elif HWY_ARCH_ARM_A64
+  __asm__("" : "+w"(sum.raw));
+#endif
+  return sum;
+}
+
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
 // A row of the state, four words, of each of kMessages messages: one a 128-bit block.
@@ -163,11 +174,11 @@ constexpr size_t kMostRows = 1;
 template <size_t kMessages>
 HWY_INLINE void MixRows(RowV<kMessages>* HWY_RESTRICT r, RowV<kMessages> x, RowV<kMessages> y) {
   const Row<kMessages> d;
-  r[0] = hn::Add(hn::Add(r[0], x), r[1]);
+  r[0] = hn::Add(Held(hn::Add(r[0], x)), r[1]);
   r[3] = Rotate<16>(d, hn::Xor(r[3], r[0]));
   r[2] = hn::Add(r[2], r[3]);
   r[1] = Rotate<12>(d, hn::Xor(r[1], r[2]));
-  r[0] = hn::Add(hn::Add(r[0], y), r[1]);
+  r[0] = hn::Add(Held(hn::Add(r[0], y)), r[1]);
   r[3] = Rotate<8>(d, hn::Xor(r[3], r[0]));
   r[2] = hn::Add(r[2], r[3]);
   r[1] = Rotate<7>(d, hn::Xor(r[1], r[2]));

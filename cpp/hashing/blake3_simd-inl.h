@@ -35,11 +35,11 @@ HWY_INLINE void MixFour(D d, V* HWY_RESTRICT v, const V* HWY_RESTRICT m, const u
     c[i] = v[8 + (i + 2 * kTurn) % 4];
     e[i] = v[12 + (i + 3 * kTurn) % 4];
   }
-  for (size_t i = 0; i < 4; ++i) a[i] = hn::Add(hn::Add(a[i], m[s[2 * i]]), b[i]);
+  for (size_t i = 0; i < 4; ++i) a[i] = hn::Add(Held(hn::Add(a[i], m[s[2 * i]])), b[i]);
   for (size_t i = 0; i < 4; ++i) e[i] = Rotate<16>(d, hn::Xor(e[i], a[i]));
   for (size_t i = 0; i < 4; ++i) c[i] = hn::Add(c[i], e[i]);
   for (size_t i = 0; i < 4; ++i) b[i] = Rotate<12>(d, hn::Xor(b[i], c[i]));
-  for (size_t i = 0; i < 4; ++i) a[i] = hn::Add(hn::Add(a[i], m[s[2 * i + 1]]), b[i]);
+  for (size_t i = 0; i < 4; ++i) a[i] = hn::Add(Held(hn::Add(a[i], m[s[2 * i + 1]])), b[i]);
   for (size_t i = 0; i < 4; ++i) e[i] = Rotate<8>(d, hn::Xor(e[i], a[i]));
   for (size_t i = 0; i < 4; ++i) c[i] = hn::Add(c[i], e[i]);
   for (size_t i = 0; i < 4; ++i) b[i] = Rotate<7>(d, hn::Xor(b[i], c[i]));
@@ -76,13 +76,14 @@ HWY_INLINE void StoreTransposed(D d, V* HWY_RESTRICT cv, size_t count, std::byte
 
 // Asks for the part of the memory ahead that corresponds to block `at` of a chunk. The chunks of
 // a group are streams too short for the hardware to notice, but what comes after the group is
-// known: two groups ahead, every second line (its neighbour comes along), into the second level.
+// known: two groups ahead, into the second level. Not every machine brings a line's neighbour
+// along.
 template <size_t kLanes>
 HWY_INLINE void FetchAhead(const Blake3Batch& batch, size_t first, size_t at) {
   constexpr size_t kPart = kLanes * kBlockSize;  // of a group, for each block of its chunks
   const std::byte* from = batch.input + (first + 2 * kLanes) * kChunkSize + at / kBlockSize * kPart;
   if (from >= batch.ahead) return;
-  for (size_t line = 0; line < kPart; line += 2 * kBlockSize) __builtin_prefetch(from + line, 0, 2);
+  for (size_t line = 0; line < kPart; line += kBlockSize) __builtin_prefetch(from + line, 0, 2);
 }
 
 // Chaining values or keys, and counters, of all lanes.

@@ -8,7 +8,7 @@ namespace torchnotary {
 namespace {
 
 // Inputs are cut for threads into pieces of a power of two, no smaller than this …
-constexpr std::size_t kMinPiece = 128 * kChunkSize;
+constexpr std::size_t kMinPiece = 512 * kChunkSize;
 // … and no more than this many, so that their chaining values fit on the stack.
 constexpr std::size_t kMaxPieces = 64;
 // Shorter inputs are, more often than not, in the caches already.
