@@ -144,6 +144,12 @@ def _of_torch(tensor: Any, cls: type, torch: Any) -> _Memory | Composite:
         if layouts.is_jagged(tensor):
             return layouts.composite_of(tensor, torch, view)
         _refuse("a tensor subclass with its own dispatch has no commitment rule", "", cls.__name__)
+    if cls is not torch.Tensor and cls is not torch.nn.Parameter:
+        if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+            _refuse("an uninitialised parameter has no data", "a materialised one", cls.__name__)
+        # What a subclass says of itself may be anything; what the tensor is, is not its to say.
+        with torch._C.DisableTorchFunctionSubclass():
+            tensor = torch.Tensor.as_subclass(tensor, torch.Tensor)
     if tensor.layout is not torch.strided:
         return layouts.composite_of(tensor, torch, view)
     dtype = tensor.dtype
@@ -169,8 +175,29 @@ def _of_torch(tensor: Any, cls: type, torch: Any) -> _Memory | Composite:
     nbytes = math.prod(shape) * itemsize
     if nbytes > MAX_REPEATED:
         _require_own_memory(shape, strides, itemsize)
+    if nbytes and (pointer < _LOWEST or nbytes >= WORTH_THREADS):
+        _require_storage(tensor, itemsize)
     conj = is_complex and tensor.is_conj()
     return (pointer, name, shape, strides, conj, tensor.is_neg()), nbytes, tensor
+
+
+# A storage that was given back (FSDP does so) lies at 0, and its tensors at their offsets from
+# there. Asking every small tensor for its storage would cost more than hashing it.
+_LOWEST = 1 << 32
+
+
+def _require_storage(tensor: Any, itemsize: int) -> None:
+    """Refuse a tensor that reaches beyond its storage: reading it would end the process."""
+    held = tensor.untyped_storage().nbytes()
+    last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = (tensor.storage_offset() + last + 1) * itemsize
+    if needed > held:
+        raise UnsupportedTensor(
+            "the tensor reaches beyond its storage, which was given back or made smaller",
+            expected=f"{needed} bytes",
+            actual=held,
+            next_step="commit it while its storage holds it",
+        )
 
 
 def _to_host(tensor: Any) -> Any:
@@ -203,6 +230,8 @@ def _of_numpy(array: Any, numpy: Any) -> _Memory:
     if dtype.kind in "OSUMm" or dtype.names is not None:
         _refuse("arrays of this dtype have no commitment rule", "a numeric dtype", dtype)
     itemsize = dtype.itemsize
+    if not itemsize:
+        _refuse("arrays of this dtype have no commitment rule", "a numeric dtype", dtype)
     _require_own_memory(array.shape, [stride // itemsize for stride in array.strides], itemsize)
     if not dtype.isnative:
         array = array.byteswap().view(dtype.newbyteorder("="))

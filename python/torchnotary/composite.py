@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from . import _core
+from .errors import UnsupportedTensor
 
 _CONTEXT = "torchnotary 2026-11 composite v1"
 
@@ -73,6 +74,13 @@ class Composite:
         self, layout: str, dtype: str, shape: Sequence[int], components: Mapping[str, _core.View]
     ) -> None:
         component_names(layout, len(components))
+        if len(shape) > 255:
+            raise UnsupportedTensor(
+                "the tensor has too many dimensions",
+                expected="at most 255",
+                actual=len(shape),
+                next_step="reshape the tensor",
+            )
         self.layout = layout
         self.dtype = dtype
         self.shape = tuple(map(int, shape))

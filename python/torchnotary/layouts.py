@@ -170,6 +170,12 @@ def _integers(tensor: Any, dtype: str, torch: Any, view: View) -> _core.View:
     """The integers where they lie; of several in a byte, the bytes in order, without what the last
     one holds beside elements."""
     name, bits = _INTEGERS[dtype]
+    if tensor.numel():
+        last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+        needed = ((tensor.storage_offset() + last + 1) * bits + 7) // 8
+        held = tensor.untyped_storage().nbytes()
+        if needed > held:
+            _refuse("the tensor reaches beyond its storage", f"{needed} bytes", held)
     empty = torch.empty(0, dtype=getattr(torch, name), device="cpu")
     memory, offset = tensor.untyped_storage(), tensor.storage_offset()
     if bits >= 8:

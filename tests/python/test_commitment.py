@@ -415,3 +415,36 @@ def test_one_tensor_without_a_rule_among_many_is_refused():
 def test_memory_described_by_other_fields_is_refused(fields):
     with pytest.raises((TypeError, IndexError)):
         _core.commit(fields, 1)
+
+
+@pytest.mark.parametrize("offset, left", [(50, 0), (50, 200), (0, 16)])
+def test_a_tensor_whose_storage_was_given_back_or_made_smaller_is_refused(offset, left):
+    tensor = torch.zeros(1 << 20)[offset:]
+    tensor.untyped_storage().resize_(left)
+    with pytest.raises(UnsupportedTensor, match="beyond its storage|no memory"):
+        commit(tensor)
+    with pytest.raises(UnsupportedTensor, match="beyond its storage|no memory"):
+        commit_many([tensor])
+
+
+def test_a_small_tensor_at_an_offset_from_no_storage_is_refused():
+    tensor = torch.zeros(100)[50:]
+    tensor.untyped_storage().resize_(0)
+    with pytest.raises(UnsupportedTensor, match="beyond its storage"):
+        commit(tensor)
+
+
+def test_what_a_subclass_says_of_itself_does_not_count():
+    class Liar(torch.Tensor):
+        shape = property(lambda self: (1 << 26,))
+
+        def data_ptr(self):
+            return 16
+
+    tensor = torch.arange(4.0)
+    assert commit(tensor.as_subclass(Liar)) == commit(tensor)
+
+
+def test_an_array_of_elements_without_bytes_is_refused():
+    with pytest.raises(UnsupportedTensor, match="dtype"):
+        commit(np.zeros(3, "V0"))

@@ -324,3 +324,18 @@ def test_a_composite_tensor_has_the_components_of_its_layout_and_no_others():
             composite_digests(layout, "float32", (2,), [bytes(32)] * count)
         with pytest.raises(ValueError, match=layout):
             Composite(layout, "float32", (2,), dict.fromkeys(map(str, range(count))))
+
+
+def test_a_quantised_tensor_whose_storage_was_given_back_is_refused_and_left_alone():
+    tensor = torch.quantize_per_tensor(torch.zeros(100), 0.1, 0, torch.qint8)
+    tensor.untyped_storage().resize_(0)
+    with pytest.raises(UnsupportedTensor, match="beyond its storage"):
+        commit(tensor)
+    assert tensor.untyped_storage().nbytes() == 0
+
+
+def test_a_sparse_tensor_of_more_dimensions_than_a_header_has_is_refused():
+    indices = torch.zeros(300, 1, dtype=torch.int64)
+    tensor = torch.sparse_coo_tensor(indices, torch.ones(1), (1,) * 300)
+    with pytest.raises(UnsupportedTensor, match="dimensions"):
+        commit(tensor)
