@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from .coverage import covers
-from .errors import MalformedRecord, PinMismatch
+from .errors import MalformedRecord, NotaryError, PinMismatch
 from .files import read_regular
 from .manifest import Manifest, weights_claimed
 from .manifest_diff import MAX_SHOWN
@@ -44,6 +44,12 @@ def pin(model: Any, path: str | os.PathLike[str] = DEFAULT_PATH) -> Manifest:
     or a state_dict's the weights alone.
     """
     manifest = _manifest(model)
+    if manifest.unbound and not manifest.covers_files:
+        raise NotaryError(
+            "a pin of this would not notice a change of what is no tensor",
+            actual=", ".join(manifest.unbound[:5]),
+            next_step="pin the folder, which covers whole files, or save the tensors alone",
+        )
     header = {
         "structure": _tree(manifest.structure),
         "type": TYPE,

@@ -281,7 +281,8 @@ def weights_claimed(structure_lines: list[bytes]) -> Tree | None:
 def _of_path(path: Path, progress: Progress | None) -> Manifest:
     found = weights_files.find(path)
     folder = path.is_dir()
-    others = other_files(path, found.paths) if folder else []
+    # Pickled files hold more than the tensors that lines cover, and so count as files too.
+    others = other_files(path, found.paths - set(found.pickled)) if folder else []
     if folder and not found.paths and not others:
         raise NotaryError(f"no files in the folder {path}", next_step="give a folder with a model")
     weights, files, homes = stored_lines.lines_of(

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import _core
 from .errors import MalformedRecord, NotaryError
 from .files import open_regular, read_regular
 
@@ -24,8 +24,9 @@ _INDEX = ".safetensors.index.json"
 _PICKLED = (".pt", ".pth", ".bin")
 _STATE_KEYS = ("state_dict", "model_state_dict")
 _MODULES = "modules.json"
-# The index of a model of a million tensors.
-_MAX_JSON_BYTES = 256 * 2**20
+_PICKLED_MODEL = "pytorch_model.bin"
+# More than the index of any model of a hundred thousand tensors.
+_MAX_JSON_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,13 @@ def holds_weights(folder: Path) -> bool:
 
 
 def load_pickled(paths: list[Path]) -> dict[str, Any]:
-    """The entries of torch-saved state_dicts, memory-mapped where the file allows it."""
+    """The entries of torch-saved state_dicts; raises MalformedRecord for a file that changes."""
     entries: dict[str, Any] = {}
     for path in paths:
         loaded = _load(path)
-        for key in _STATE_KEYS:
-            if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-                loaded = loaded[key]
+        # A folder's files are read as they are; a checkpoint alone may hold the weights by a key.
+        if len(paths) == 1 and path.name != _PICKLED_MODEL:
+            loaded = _unwrapped(loaded, path)
         if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
             raise MalformedRecord(
                 f"{path} holds no state_dict",
@@ -86,6 +87,21 @@ def load_pickled(paths: list[Path]) -> dict[str, Any]:
     return entries
 
 
+def _unwrapped(loaded: Any, path: Path) -> Any:
+    """The state_dict in a checkpoint; what lies beside it stays under its own names."""
+    keys = [key for key in _STATE_KEYS if isinstance(loaded, Mapping) and key in loaded]
+    if not keys or not isinstance(loaded[keys[0]], Mapping):
+        return loaded
+    inner, beside = loaded[keys[0]], {k: v for k, v in loaded.items() if k != keys[0]}
+    if len(keys) > 1 or inner.keys() & beside.keys():
+        raise MalformedRecord(
+            f"{path} can be read as several state_dicts",
+            actual=", ".join(keys if len(keys) > 1 else sorted(map(str, inner.keys() & beside))),
+            next_step="save the weights alone: torch.save(model.state_dict(), path)",
+        )
+    return {**inner, **beside}
+
+
 def _load(path: Path) -> Any:
     try:
         import torch
@@ -94,11 +110,12 @@ def _load(path: Path) -> Any:
             f"reading {path} needs torch, which is not installed",
             next_step="install torch, or give a .safetensors file",
         ) from None
-    open_regular(path).close()  # torch.load and zipfile would wait for a pipe's writer
     try:
-        # Files from before the ZIP format cannot be mapped.
-        mapped = zipfile.is_zipfile(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        # Read, not mapped: a mapped file that is cut short meanwhile would end the process.
+        with open_regular(path) as stream:
+            before = _core.FileState(stream.fileno())
+            loaded = torch.load(stream, map_location="cpu", weights_only=True)
+            changed = _core.FileState(stream.fileno()) != before
     except OSError:
         raise
     except Exception as error:
@@ -108,6 +125,9 @@ def _load(path: Path) -> Any:
             f"{path} is not a file of plain tensors: {first}",
             next_step="save the weights alone, as .safetensors or torch.save(model.state_dict())",
         ) from error
+    if changed:
+        raise MalformedRecord(f"{path} changed while it was read", next_step="try again")
+    return loaded
 
 
 def _in_folder(folder: Path) -> WeightsFiles:
@@ -120,8 +140,8 @@ def _in_folder(folder: Path) -> WeightsFiles:
     if index.exists():
         shards = sorted(set(_weight_map(index).values()))
         return WeightsFiles(pickled=[folder / name for name in shards])
-    if (folder / "pytorch_model.bin").exists():
-        return WeightsFiles(pickled=[folder / "pytorch_model.bin"])
+    if (folder / _PICKLED_MODEL).exists():
+        return WeightsFiles(pickled=[folder / _PICKLED_MODEL])
     return WeightsFiles()
 
 

@@ -170,8 +170,11 @@ def test_tied_weights_are_two_lines_and_hashed_once(monkeypatch):
     from torchnotary import model_lines
 
     hashed = []
-    real = model_lines.commit
-    monkeypatch.setattr(model_lines, "commit", lambda x: (hashed.append(x), real(x))[1])
+    one, many = model_lines.commit, model_lines.commit_many
+    monkeypatch.setattr(model_lines, "commit", lambda x: (hashed.append(x), one(x))[1])
+    monkeypatch.setattr(
+        model_lines, "commit_many", lambda xs: (hashed.extend(xs := list(xs)), many(xs))[1]
+    )
     manifest = Manifest.of(Tied())
     assert names_of(manifest) == ["embed_tokens.weight", "lm_head.weight"]
     assert len(hashed) == 1

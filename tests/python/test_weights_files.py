@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from torchnotary import commit, stored_lines
-from torchnotary.errors import MalformedRecord, NotaryError, UnsupportedTensor
+from torchnotary import check_pin, commit, pin, stored_lines
+from torchnotary.errors import MalformedRecord, NotaryError, PinMismatch, UnsupportedTensor
 from torchnotary.manifest import Manifest
 from torchnotary.safetensors_header import DTYPES, read_safetensors_header
 
@@ -310,3 +310,53 @@ def test_a_file_exchanged_for_another_while_it_is_read_is_refused(tmp_path, monk
     monkeypatch.setattr(stored_lines, "read_safetensors_header", exchanged)
     with pytest.raises(MalformedRecord, match=r"m\.safetensors changed while it was hashed"):
         Manifest.of(path)
+
+
+def test_a_checkpoint_that_reads_as_several_state_dicts_is_refused(tmp_path):
+    good, evil = {"weight": torch.ones(2)}, {"weight": torch.zeros(2)}
+    path = tmp_path / "model.pt"
+    for content in (
+        {"state_dict": good, "model_state_dict": evil},
+        {"state_dict": good, **evil},
+    ):
+        torch.save(content, path)
+        with pytest.raises(MalformedRecord, match="several state_dicts"):
+            Manifest.of(path)
+
+
+def test_what_lies_beside_a_state_dict_is_named_as_not_covered_and_not_pinned(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"state_dict": {"weight": torch.ones(2)}, "epoch": 3}, path)
+    assert Manifest.of(path).unbound == ("epoch",)
+    with pytest.raises(NotaryError, match="no tensor.*epoch"):
+        pin(path, tmp_path / "model.lock")
+    assert not (tmp_path / "model.lock").exists()
+
+
+def test_the_pin_of_a_folder_notices_what_its_pickled_file_holds_beside_tensors(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    torch.save({"w": torch.ones(3), "scale": 2.0}, folder / "pytorch_model.bin")
+    pin(folder, tmp_path / "model.lock")
+    check_pin(folder, tmp_path / "model.lock")
+    torch.save({"w": torch.ones(3), "scale": 99.0}, folder / "pytorch_model.bin")
+    with pytest.raises(PinMismatch, match="pytorch_model.bin"):
+        check_pin(folder, tmp_path / "model.lock")
+
+
+def test_a_folders_pickled_file_is_not_searched_for_an_inner_state_dict(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = {"weight": torch.ones(2)}
+    torch.save({"weight": torch.zeros(2), "state_dict": weights}, folder / "pytorch_model.bin")
+    lines = list(map(json.loads, Manifest.of(folder).weights_lines))
+    digests = {line["name"]: line["digest"] for line in lines}
+    assert digests["weight"] == commit(torch.zeros(2)).digest
+
+
+def test_a_pickled_file_that_is_cut_short_after_it_was_read_ends_no_process(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(1 << 16), "b": torch.ones(1 << 20)}, path)
+    whole = Manifest.of(path)
+    cut = Manifest.of(path, progress=lambda *_: os.truncate(path, 1000))
+    assert cut.weights_root == whole.weights_root
