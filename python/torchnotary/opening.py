@@ -21,6 +21,7 @@ from .hashing import threads_for
 from .indexing import as_index, canonical_items
 from .statement.container import write_atomically
 from .statement.evidence import tensor_from
+from .statement.lines import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from .stored_lines import Home
@@ -75,15 +76,19 @@ class Opening:
         """The opening in a file. Raises OSError where it cannot be read and MalformedProof, naming
         file and byte, where it is none; reads no more of it than its beginning calls for."""
         with open_regular(path) as stream:
-            size = os.fstat(stream.fileno()).st_size
+            size = min(os.fstat(stream.fileno()).st_size, MAX_FILE_BYTES)
             head = stream.read(_HEAD)
             expected = _named(path, lambda: _core.opening_size(head, size))
+            if expected > MAX_FILE_BYTES:
+                _require_fits(expected, os.fspath(path))
             data = head + stream.read(max(0, expected + 1 - len(head)))
         return _named(path, lambda: cls.decode(data))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the opening to a file, atomically."""
-        write_atomically(path, self.encode())
+        encoded = self.encode()
+        _require_fits(len(encoded), os.fspath(path))
+        write_atomically(path, encoded)
 
     def encode(self) -> bytes:
         """The bytes of the opening: one encoding, which `decode` requires."""
@@ -168,6 +173,15 @@ class Opening:
     def __repr__(self) -> str:
         whole = f"{self.dtype}{list(self.shape)}"
         return f"<torchnotary.Opening of {list(self.selected_shape)} out of {whole}>"
+
+
+def _require_fits(size: int, path: str) -> None:
+    if size > MAX_FILE_BYTES:
+        raise MalformedProof(
+            f"{path}: an opening has at most {MAX_FILE_BYTES} bytes",
+            actual=size,
+            next_step="open a smaller part, or hand on the tensor itself",
+        )
 
 
 def _named(path: str | os.PathLike[str], read: Callable[[], Any]) -> Any:

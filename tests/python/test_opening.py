@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opening_reference as reference
+import torchnotary.opening
 from test_commitment import DTYPES, random_bits, tensors, torch_bytes
 from torchnotary import (
     MalformedProof,
@@ -23,6 +24,7 @@ from torchnotary import (
     RootMismatch,
     UnsupportedIndex,
     UnsupportedTensor,
+    _core,
     commit,
 )
 from torchnotary.indexing import as_index, canonical_items, parse_index
@@ -508,3 +510,25 @@ def test_a_tensor_of_several_components_has_no_openings_and_says_so(layout):
     with pytest.raises(UnsupportedTensor, match="several components") as refused:
         commit(tensor).open(tensor, 0)
     assert refused.value.actual == layout
+
+
+def test_an_opening_larger_than_may_be_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "large.opening"
+    opening = commit(torch.zeros(1 << 16)).open(torch.zeros(1 << 16), ...)
+    opening.save(path)
+    monkeypatch.setattr(torchnotary.opening, "MAX_FILE_BYTES", 1 << 17)
+    with pytest.raises(MalformedProof, match="large.opening: an opening has at most 131072 bytes"):
+        Opening.load(path)
+    with pytest.raises(MalformedProof, match="at most 131072 bytes"):
+        opening.save(tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_an_opening_of_sizes_that_no_library_takes_still_shows_its_bytes():
+    shape = (0, 2**40, 2**40)
+    view = _core.View(0, "uint8", shape, (0, 0, 0))
+    opening = Opening(_core.Opening(view, [(0, 0, 1), (0, 2**40, 1), (0, 2**40, 1)]))
+    assert opening.selected_shape == shape
+    assert opening.verify_bytes(opening.digest) == b""
+    with pytest.raises(UnsupportedTensor, match="sizes"):
+        opening.verify(opening.digest)

@@ -30,7 +30,7 @@ def _made(leaf: Leaf, parts: dict[str, Any], torch: Any) -> Any:
     values = list(parts.values())
     if leaf.layout == "sparse_coo":
         made = torch.sparse_coo_tensor(*values, leaf.shape, check_invariants=True)
-        return made.coalesce()
+        return made._coalesced_(True)  # the rule's order is coalesce()'s, which lacks dtypes
     if leaf.layout.startswith("sparse_"):
         layout = getattr(torch, leaf.layout)
         return torch.sparse_compressed_tensor(

@@ -299,6 +299,12 @@ def tensor_from(content: bytes, dtype: str, shape: Sequence[int]) -> Any:
         raise UnsupportedTensor(
             f"{library.__name__} has no dtype {dtype}", next_step="install a torch that has it"
         )
+    if math.prod(max(size, 1) for size in shape) >= 2**60:
+        raise UnsupportedTensor(
+            f"{library.__name__} makes no tensor of such sizes",
+            actual=list(shape),
+            next_step="take the bytes: verify_bytes()",
+        )
     owned = bytearray(content)
     if library.__name__ == "numpy":
         return library.frombuffer(owned, dtype=dtype).reshape(shape)

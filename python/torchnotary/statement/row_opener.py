@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,6 +97,7 @@ def _number(lines: Sequence[Line], path: str | None, tree: str) -> int:
 
 def _slot(line: Line, row: int | None) -> int | None:
     """The number of the row's digest; None where the leaf is committed whole."""
+    row = None if row is None else operator.index(row)
     run = line.get("run", 0)
     length = line["shape"][0] if run else 1
     if row is None and run or row is not None and not -length <= row < length:
@@ -112,7 +114,8 @@ def _data(
     record: Any, tree: str, lines: Sequence[Line], line: Line, slot: int | None, values: Any
 ) -> bytes:
     leaf = _leaf(record, tree, lines, line["path"], values)
-    if leaf.kind != line["kind"] or (leaf.dtype, leaf.shape) != _sort(line):
+    same = (leaf.kind, leaf.layout, leaf.dtype, leaf.shape)
+    if same != (line["kind"], None, *_sort(line)):
         raise VerificationFailed(
             f"{line['path']}: another value than the recorded one was given",
             expected=_in_words(leaf_of(line, ())),

@@ -111,7 +111,10 @@ class RowOpening:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the opening to a file, atomically."""
-        write_atomically(path, self.encode())
+        encoded = self.encode()
+        if len(encoded) > MAX_FILE_BYTES:
+            _refuse(f"it has more than {MAX_FILE_BYTES} bytes", MAX_FILE_BYTES, len(encoded))
+        write_atomically(path, encoded)
 
     @property
     def path(self) -> str:
