@@ -100,12 +100,16 @@ void Difference::add(Bytes before, Bytes after) {
                       std::to_string(after.size()) + " bytes", "compare tensors of one shape");
   }
   const Distance distance = distance_for(*dtype_);
+  // As commitments do: any byte but 0 is true.
+  const bool boolean = dtype_->kind == Kind::boolean;
   for (std::size_t i = 0; i < before.size(); i += size) {
     const std::byte *a = &before[i], *b = &after[i];
-    if (std::memcmp(a, b, size) == 0) continue;
+    const bool same =
+        boolean ? (*a != std::byte{0}) == (*b != std::byte{0}) : std::memcmp(a, b, size) == 0;
+    if (same) continue;
     ++differing_;
     if (distance == nullptr) continue;
-    const double found = distance(a, b);
+    const double found = boolean ? 1.0 : distance(a, b);
     if (std::isnan(found)) {
       ++undefined_;
     } else {

@@ -142,6 +142,12 @@ def test_integers_beyond_doubles_differ_by_exact_amounts():
     assert found.largest == float(2**64 - 1)
 
 
+def test_bools_that_are_true_in_other_bytes_do_not_differ():
+    found = _core.Difference("bool")
+    found.add(b"\x01\x01\x01\x00", b"\x02\x03\x01\x01")
+    assert (found.differing, found.largest) == (1, 1)
+
+
 def test_elements_of_another_number_are_not_compared():
     for pieces in ((b"1234", b"12345678"), (b"123", b"123")):
         with pytest.raises(NotaryError, match="not the same number of elements"):
