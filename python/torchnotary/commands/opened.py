@@ -156,6 +156,10 @@ def write_values(path: Path, found: Found) -> None:
 
     import numpy
 
+    if not hasattr(numpy, found.dtype) and found.dtype != "bool":
+        raise UsageProblem(
+            f"NumPy has no {found.dtype}", f"name it .safetensors: {path.stem}.safetensors"
+        )
     buffer = io.BytesIO()
     numpy.save(buffer, numpy.asarray(tensor_from(found.data, found.dtype, found.shape)))
     write_atomically(path, buffer.getvalue())
