@@ -8,11 +8,11 @@ namespace torchnotary {
 namespace {
 
 // Inputs are cut for threads into pieces of a power of two, no smaller than this …
-constexpr std::size_t kMinPiece = 512 * kChunkSize;
+constexpr std::size_t kMinPiece = 1024 * kChunkSize;
 // … and no more than this many, so that their chaining values fit on the stack.
 constexpr std::size_t kMaxPieces = 64;
 // Shorter inputs are, more often than not, in the caches already.
-constexpr std::size_t kFetchFrom = 256 * kChunkSize;
+constexpr std::size_t kFetchFrom = 2048 * kChunkSize;
 
 // Halves `count` chaining values to ⌈count / 2⌉. A last one without a partner moves up as it
 // is, which is how BLAKE3's left-full trees treat it as long as only the last subtree is

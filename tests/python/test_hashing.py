@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from torchnotary import NotaryError, _core, hashing
 
-# Around every boundary: blocks (64), chunks (1024), 8 and 16 lanes, threads' pieces (512 chunks).
-_EDGES = (0, 64, 128, 1024, 2048, 3072, 4096, 8192, 16384, 31 * 1024, 131072, 524288, 3 * 524288)
+# Around every boundary: blocks (64), chunks (1024), 8 and 16 lanes, threads' pieces (1,024 chunks).
+_EDGES = (0, 64, 128, 1024, 2048, 3072, 4096, 8192, 16384, 31 * 1024, 131072, 1 << 20, 3 << 20)
 LENGTHS = sorted({n + d for n in _EDGES for d in (-1, 0, 1) if n + d >= 0})
 MATERIAL = np.random.default_rng(1).bytes(max(LENGTHS) + (9 << 20))
 
