@@ -54,6 +54,9 @@ class Commitment(NamedTuple):
         return opening
 
 
+_new = tuple.__new__  # a third of what Commitment() costs, as C++ gives the fields in order
+
+
 def commit(tensor: Any) -> Commitment:
     """Commit to a torch tensor, numpy array or numpy scalar, on any device, of any strides.
 
@@ -71,7 +74,7 @@ def commit(tensor: Any) -> Commitment:
     memory, nbytes, owner = found
     made = _core.commit(memory, 1 if nbytes < WORTH_THREADS else thread_count())
     del owner  # its memory has been read
-    return Commitment._make(made)
+    return _new(Commitment, made)
 
 
 def commit_many(tensors: Iterable[Any]) -> list[Commitment]:
@@ -107,7 +110,7 @@ _Memory = tuple[tuple[int, str, tuple[int, ...], tuple[int, ...], bool, bool], i
 def _find(tensor: Any) -> _Memory | _core.View | Composite:
     cls = type(tensor)
     torch = sys.modules.get("torch")
-    if torch is not None and issubclass(cls, torch.Tensor):
+    if torch is not None and (cls is torch.Tensor or issubclass(cls, torch.Tensor)):
         return _of_torch(tensor, cls, torch)
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(cls, (numpy.ndarray, numpy.generic)):
@@ -135,21 +138,10 @@ _known: dict[Any, tuple[str, int, bool]] = {}
 
 
 def _of_torch(tensor: Any, cls: type, torch: Any) -> _Memory | Composite:
-    if (
-        cls is not torch.Tensor
-        and cls is not torch.nn.Parameter
-        and cls.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
-    ):
-        # FakeTensor, DTensor, quantised wrappers …: the class alone knows what its data are.
+    if cls is not torch.Tensor and cls is not torch.nn.Parameter:
         if layouts.is_jagged(tensor):
             return layouts.composite_of(tensor, torch, view)
-        _refuse("a tensor subclass with its own dispatch has no commitment rule", "", cls.__name__)
-    if cls is not torch.Tensor and cls is not torch.nn.Parameter:
-        if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
-            _refuse("an uninitialised parameter has no data", "a materialised one", cls.__name__)
-        # What a subclass says of itself may be anything; what the tensor is, is not its to say.
-        with torch._C.DisableTorchFunctionSubclass():
-            tensor = torch.Tensor.as_subclass(tensor, torch.Tensor)
+        tensor = _without_class(tensor, cls, torch)
     if tensor.layout is not torch.strided:
         return layouts.composite_of(tensor, torch, view)
     dtype = tensor.dtype
@@ -179,6 +171,18 @@ def _of_torch(tensor: Any, cls: type, torch: Any) -> _Memory | Composite:
         _require_storage(tensor, itemsize)
     conj = is_complex and tensor.is_conj()
     return (pointer, name, shape, strides, conj, tensor.is_neg()), nbytes, tensor
+
+
+def _without_class(tensor: Any, cls: type, torch: Any) -> Any:
+    """A subclass's tensor as the torch.Tensor that it is."""
+    if cls.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        # FakeTensor, DTensor, quantised wrappers …: the class alone knows what its data are.
+        _refuse("a tensor subclass with its own dispatch has no commitment rule", "", cls.__name__)
+    if issubclass(cls, torch.nn.parameter.UninitializedTensorMixin):
+        _refuse("an uninitialised parameter has no data", "a materialised one", cls.__name__)
+    # What a subclass says of itself may be anything; what the tensor is, is not its to say.
+    with torch._C.DisableTorchFunctionSubclass():
+        return torch.Tensor.as_subclass(tensor, torch.Tensor)
 
 
 # A storage that was given back (FSDP does so) lies at 0, and its tensors at their offsets from
