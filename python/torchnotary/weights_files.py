@@ -25,8 +25,9 @@ _PICKLED = (".pt", ".pth", ".bin")
 _STATE_KEYS = ("state_dict", "model_state_dict")
 _MODULES = "modules.json"
 _PICKLED_MODEL = "pytorch_model.bin"
-# More than the index of any model of a hundred thousand tensors.
-_MAX_JSON_BYTES = 32 * 2**20
+# The largest index in use has 100,000 tensors and 9 MB; each value takes some 200 bytes of memory.
+_MAX_JSON_BYTES = 16 * 2**20
+_MAX_JSON_VALUES = 250_000
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,14 @@ def _parts_of_sentence_transformer(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _read_json(path: Path) -> Any:
+    data = read_regular(path, _MAX_JSON_BYTES)
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_JSON_VALUES:
+        raise MalformedRecord(
+            f"{path} has too many values",
+            expected=f"at most {_MAX_JSON_VALUES}",
+            next_step="give the files themselves",
+        )
     try:
-        return json.loads(read_regular(path, _MAX_JSON_BYTES))
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise MalformedRecord(f"{path} is not JSON: {error}") from None

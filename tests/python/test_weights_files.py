@@ -143,6 +143,13 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, name, weight
         Manifest.of(tmp_path)
 
 
+def test_an_index_of_more_values_than_models_have_is_refused_before_it_is_parsed(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_bytes(b'{"x":[' + b"[]," * 250_000 + b"[]]}")
+    with pytest.raises(MalformedRecord, match="model.safetensors.index.json has too many values"):
+        Manifest.of(index)
+
+
 def test_an_index_whose_shard_is_absent_names_the_file(tmp_path):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "gone.safetensors"}}))
