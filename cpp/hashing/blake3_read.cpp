@@ -2,12 +2,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <memory>
-#include <mutex>
-#include <new>
-#include <vector>
 
 #include "hashing/blake3_tree.h"
+#include "hashing/buffer_pool.h"
 
 namespace torchnotary {
 namespace {
@@ -17,33 +14,6 @@ namespace {
 constexpr std::size_t kPiece = 512 * kChunkSize;
 // Pieces between two visits to the tree.
 constexpr std::size_t kWave = 256;
-
-struct FreeAligned {
-  void operator()(std::byte* buffer) const { ::operator delete[](buffer, kAlignment); }
-  // Whole vectors are written to whole lines.
-  static constexpr std::align_val_t kAlignment{4096};
-};
-using Piece = std::unique_ptr<std::byte[], FreeAligned>;
-
-// Buffers of one piece that tasks borrow and give back: as many as run at a time.
-class Buffers {
- public:
-  Piece borrow() {
-    const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return Piece(new (FreeAligned::kAlignment) std::byte[kPiece]);
-    Piece buffer = std::move(idle_.back());
-    idle_.pop_back();
-    return buffer;
-  }
-  void give_back(Piece buffer) {
-    const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(buffer));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<Piece> idle_;
-};
 
 // Values of subtrees from left to right, equal in size but for the last: a binary counter as in
 // Blake3, whose merging waits for the next push.
@@ -77,7 +47,7 @@ using Read = FunctionRef<void(std::uint64_t, MutableBytes)>;
 
 // The node over the bytes from `offset` to `offset + size`, more than one piece.
 Blake3Node node_over(const Blake3Mode& mode, std::uint64_t offset, std::uint64_t size, Read read,
-                     ParallelFor parallel, Buffers& buffers) {
+                     ParallelFor parallel, BufferPool& buffers) {
   const std::uint64_t pieces = (size - 1) / kPiece + 1;
   std::array<Digest, kWave> values;
   SubtreeStack stack(mode);
@@ -100,7 +70,7 @@ Blake3Node node_over(const Blake3Mode& mode, std::uint64_t offset, std::uint64_t
 }  // namespace
 
 Digest blake3_read(const Blake3Mode& mode, std::uint64_t size, Read read, ParallelFor parallel) {
-  Buffers buffers;
+  BufferPool buffers(kPiece);
   if (size <= kPiece) {
     const auto buffer = buffers.borrow();
     const MutableBytes bytes(buffer.get(), static_cast<std::size_t>(size));
@@ -114,7 +84,7 @@ Digest blake3_read(const Blake3Mode& mode, std::uint64_t size, Read read, Parall
 
 Digest subtree_read(const Blake3Mode& mode, std::uint64_t offset, std::uint64_t size, Read read,
                     ParallelFor parallel) {
-  Buffers buffers;
+  BufferPool buffers(kPiece);
   if (size > kPiece) {
     return node_over(mode, offset, size, read, parallel, buffers).chaining_value();
   }

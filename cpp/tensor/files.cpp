@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "hashing/blake3.h"
+#include "hashing/buffer_pool.h"
 #include "hashing/errors.h"
 
 namespace torchnotary {
@@ -39,32 +40,6 @@ class Descriptor {
 
  private:
   int descriptor_;
-};
-
-// Buffers that tasks borrow and give back: as many as run at a time, and their pages are made once.
-class Buffers {
- public:
-  using Buffer = std::unique_ptr<std::byte[]>;
-
-  Buffer borrow() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!idle_.empty()) {
-        Buffer buffer = std::move(idle_.back());
-        idle_.pop_back();
-        return buffer;
-      }
-    }
-    return std::make_unique_for_overwrite<std::byte[]>(kGroup);
-  }
-  void give_back(Buffer buffer) {
-    const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(buffer));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<Buffer> idle_;
 };
 
 // The first failure of any thread, which ends the work of all.
@@ -137,6 +112,15 @@ void normalise(const StoredTensor& tensor, MutableBytes bytes) {
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(byte != std::byte{0});
 }
 
+// Fills `out` from a file, and with zeros once anything has failed.
+void read_or_fail(Failure& failure, int descriptor, std::size_t file, std::uint64_t offset,
+                  MutableBytes out) {
+  const int code = failure.stopped() ? ECANCELED : read_at(descriptor, offset, out);
+  if (code == 0) return;
+  std::fill(out.begin(), out.end(), std::byte{0});
+  if (!failure.stopped()) failure.set(code, file, offset);
+}
+
 class Hasher {
  public:
   Hasher(std::span<const TensorFile> files, const Watch& watch, std::vector<Commitment>& out)
@@ -182,11 +166,7 @@ class Hasher {
   }
 
   void read(const Unit& unit, int descriptor, std::uint64_t offset, MutableBytes out) {
-    const int code = failure_.stopped() ? ECANCELED : read_at(descriptor, unit.begin + offset, out);
-    if (code != 0) {
-      std::fill(out.begin(), out.end(), std::byte{0});
-      if (!failure_.stopped()) failure_.set(code, unit.file, unit.begin + offset);
-    }
+    read_or_fail(failure_, descriptor, unit.file, unit.begin + offset, out);
     if (!watch_.go_on()) failure_.stop();
   }
 
@@ -236,7 +216,7 @@ class Hasher {
   const Watch& watch_;
   std::vector<Commitment>& out_;
   Failure failure_;
-  Buffers buffers_;
+  BufferPool buffers_{kGroup};
 };
 
 }  // namespace
@@ -248,12 +228,7 @@ Opening open_in_file(const std::string& path, const FileState& state, const Stor
   require_state(files[0], descriptor.get());
   Failure failure;
   const auto read = [&](std::uint64_t offset, MutableBytes out) {
-    const int code =
-        failure.stopped() ? ECANCELED : read_at(descriptor.get(), tensor.begin + offset, out);
-    if (code != 0) {
-      std::fill(out.begin(), out.end(), std::byte{0});
-      if (!failure.stopped()) failure.set(code, 0, tensor.begin + offset);
-    }
+    read_or_fail(failure, descriptor.get(), 0, tensor.begin + offset, out);
     normalise(tensor, out);
   };
   Opening opening = make_opening(*tensor.dtype, tensor.shape, items, read, parallel);
