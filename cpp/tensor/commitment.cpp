@@ -118,12 +118,7 @@ Digest data_root(const TensorView& view, ParallelFor parallel) {
   const Gatherer whole(view);
   return blake3_read(
       Blake3Mode::hash(), view.nbytes(),
-      [&](std::uint64_t offset, MutableBytes out) {
-        Gatherer gather = whole;
-        gather.seek(offset / view.dtype->itemsize);
-        gather.next(out);
-      },
-      parallel);
+      [&](std::uint64_t offset, MutableBytes out) { whole.read_at(offset, out); }, parallel);
 }
 
 std::size_t write_header(const TensorView& view, std::byte* out) {

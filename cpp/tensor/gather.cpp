@@ -94,6 +94,12 @@ void Gatherer::seek(std::uint64_t element) {
   }
 }
 
+void Gatherer::read_at(std::uint64_t offset, MutableBytes out) const {
+  Gatherer gather = *this;
+  gather.seek(offset / itemsize_);
+  gather.next(out);
+}
+
 void Gatherer::copy_run(std::byte* to, std::int64_t elements) const {
   const std::int64_t stride = dims_.back().stride;
   if (stride == static_cast<std::int64_t>(itemsize_)) {

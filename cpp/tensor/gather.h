@@ -19,6 +19,9 @@ class Gatherer {
   // Goes on at element `element`, in row-major order.
   void seek(std::uint64_t element);
 
+  // Fills `out` with the bytes from `offset` on, which begins an element. Any thread may ask.
+  void read_at(std::uint64_t offset, MutableBytes out) const;
+
   // Fills `buffer` (a multiple of 16 bytes) and returns what it filled: all of it, less at the
   // end, nothing after it.
   Bytes next(MutableBytes buffer);

@@ -75,11 +75,7 @@ Opening make_opening(const TensorView& view, std::span<const IndexItem> items,
                      ParallelFor parallel) {
   if (!is_plain(view)) {
     const Gatherer whole(view);
-    const auto read = [&](std::uint64_t offset, MutableBytes out) {
-      Gatherer gather = whole;
-      gather.seek(offset / view.dtype->itemsize);
-      gather.next(out);
-    };
+    const auto read = [&](std::uint64_t offset, MutableBytes out) { whole.read_at(offset, out); };
     return make_opening(*view.dtype, view.shape, items, read, parallel);
   }
   const Bytes data(view.data, view.nbytes());
