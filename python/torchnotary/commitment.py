@@ -193,8 +193,8 @@ _LOWEST = 1 << 32
 def _require_storage(tensor: Any, itemsize: int) -> None:
     """Refuse a tensor that reaches beyond its storage: reading it would end the process."""
     held = tensor.untyped_storage().nbytes()
-    last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    needed = (tensor.storage_offset() + last + 1) * itemsize
+    elements = tensor.storage_offset() + layouts.reach(tensor.shape, tensor.stride())
+    needed = elements * itemsize
     if needed > held:
         raise UnsupportedTensor(
             "the tensor reaches beyond its storage, which was given back or made smaller",
@@ -216,8 +216,7 @@ def _require_own_memory(shape: Sequence[int], strides: Sequence[int], itemsize: 
     nbytes = math.prod(shape) * itemsize
     if nbytes <= MAX_REPEATED:
         return
-    last = sum((size - 1) * abs(stride) for size, stride in zip(shape, strides, strict=True))
-    memory = (last + 1) * itemsize
+    memory = layouts.reach(shape, strides) * itemsize
     if nbytes >= 2 * memory:
         raise UnsupportedTensor(
             "an expanded tensor this large is not hashed",

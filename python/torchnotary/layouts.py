@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from . import _core
 from .composite import Composite, component_names
 from .errors import UnsupportedTensor
+
+
+def reach(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """How many elements of memory a tensor of at least one element reaches over."""
+    return 1 + sum((n - 1) * abs(step) for n, step in zip(shape, strides, strict=True))
+
 
 View = Callable[[Any], _core.View]
 """An ordinary tensor's memory, or UnsupportedTensor: `commitment.view`."""
@@ -171,8 +177,8 @@ def _integers(tensor: Any, dtype: str, torch: Any, view: View) -> _core.View:
     one holds beside elements."""
     name, bits = _INTEGERS[dtype]
     if tensor.numel():
-        last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-        needed = ((tensor.storage_offset() + last + 1) * bits + 7) // 8
+        elements = tensor.storage_offset() + reach(tensor.shape, tensor.stride())
+        needed = (elements * bits + 7) // 8
         held = tensor.untyped_storage().nbytes()
         if needed > held:
             _refuse("the tensor reaches beyond its storage", f"{needed} bytes", held)
