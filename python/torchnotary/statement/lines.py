@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from .. import merkle
 from ..errors import MalformedRecord
 
 MAX_INTEGER = 2**53 - 1
@@ -231,8 +232,6 @@ class Tree:
 
 def tree_of(lines: Sequence[bytes]) -> Tree:
     """The tree over ``lines`` (without newlines); an empty tree is left out, so it has none."""
-    from .. import merkle
-
     if not lines:
         raise MalformedRecord("a tree without lines", next_step="leave the tree out")
     return Tree(merkle.root(list(lines)).hex(), len(lines))
