@@ -15,8 +15,21 @@ namespace torchnotary {
 
 using Secret = std::span<const std::byte, 32>;
 
+// Where a salted digest stands in its tree.
+struct Slot {
+  std::uint64_t line;
+  std::uint64_t index;  // of the slot (or row) in that line
+};
+
+// The salts of slots of any lines; `out` has as many.
+void salts(Secret secret, std::uint8_t tree, std::span<const Slot> slots, std::span<Digest> out);
+
 // The salts of slots (or rows) 0 … out.size() - 1 of one line of one tree.
 void salts(Secret secret, std::uint8_t tree, std::uint64_t line, std::span<Digest> out);
+
+// The salted forms of the digests of any slots; `digests` and `out` have as many.
+void salted(Secret secret, std::uint8_t tree, std::span<const Slot> slots,
+            std::span<const Digest> digests, std::span<Digest> out);
 
 // The salted forms of the digests of slots 0 … digests.size() - 1; `out` has as many.
 void salted(Secret secret, std::uint8_t tree, std::uint64_t line, std::span<const Digest> digests,

@@ -7,6 +7,7 @@
 
 #include "hashing/errors.h"
 #include "hashing/sha256.h"
+#include "merkle/frontier.h"
 
 namespace torchnotary::merkle {
 namespace {
@@ -31,6 +32,17 @@ Digest root_by_levels(std::vector<Digest> level) {
 }
 
 TEST(MerkleTree, TheRootOfNothingIsTheHashOfNothing) { EXPECT_EQ(root({}), sha256({})); }
+
+TEST(MerkleTree, AFrontierHasTheRootOfTheLeavesSoFar) {
+  Frontier frontier;
+  EXPECT_EQ(frontier.root(), root({}));
+  const auto all = leaves(130);
+  for (std::size_t size = 1; size <= all.size(); ++size) {
+    frontier.push(all[size - 1]);
+    EXPECT_EQ(frontier.size(), size);
+    EXPECT_EQ(frontier.root(), root(std::span(all).first(size))) << size;
+  }
+}
 
 TEST(MerkleTree, RootsAreThoseOfTheTreeBuiltByLevels) {
   for (std::size_t size = 1; size <= 130; ++size) {
