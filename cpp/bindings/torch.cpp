@@ -13,6 +13,7 @@
 
 #include "bindings/buffers.h"
 #include "bindings/errors.h"
+#include "bindings/tracer.h"
 #include "torch/determinism.h"
 #include "torch/precision_cells.h"
 #include "torch/tensor_view.h"
@@ -54,7 +55,8 @@ void translate_torch_error(std::exception_ptr pointer) {
 }  // namespace
 
 PYBIND11_MODULE(_torch, m) {
-  m.doc() = "What needs LibTorch: the determinism scope, and tensors read where they lie.";
+  m.doc() =
+      "What needs LibTorch: the determinism scope, the operator tracer, tensors read in place.";
   py::register_local_exception_translator(translate_torch_error);
   tn::register_errors();
   tn::check_precision_cells();
@@ -79,4 +81,6 @@ PYBIND11_MODULE(_torch, m) {
   m.def("commit", &commit, "tensor"_a, "threads"_a = 1,
         "(data root, digest) of a torch.Tensor, 32 bytes each, equal to torchnotary.commit's.\n\n"
         "Raises UnsupportedTensor for sparse, quantised, nested, oneDNN and meta tensors.");
+
+  tn::bind_tracer(m);
 }

@@ -68,12 +68,26 @@ TensorView view_of(const at::Tensor& tensor) {
   return view;
 }
 
+at::Tensor on_host(const at::Tensor& tensor) {
+  return tensor.is_cpu() ? tensor : tensor.detach().cpu();
+}
+
 }  // namespace
 
 Commitment commit(const at::Tensor& tensor, ParallelFor parallel) {
   check_layout(tensor);
-  const at::Tensor host = tensor.is_cpu() ? tensor : tensor.detach().cpu();
+  const at::Tensor host = on_host(tensor);
   return commit(view_of(host), parallel);
+}
+
+Digest reshaped_digest(const at::Tensor& tensor, const Digest& data_root) {
+  return tensor_digest(view_of(tensor), data_root);
+}
+
+void copy_data(const at::Tensor& tensor, MutableBytes out) {
+  check_layout(tensor);
+  const at::Tensor host = on_host(tensor);
+  copy_data(view_of(host), out);
 }
 
 }  // namespace torchnotary

@@ -15,4 +15,10 @@ namespace torchnotary {
 // nested, oneDNN and meta tensors, wrappers without memory of their own.
 Commitment commit(const at::Tensor& tensor, ParallelFor parallel = kSerial);
 
+// The digest of a contiguous tensor whose data root is known.
+Digest reshaped_digest(const at::Tensor& tensor, const Digest& data_root);
+
+// The data bytes of a tensor, as commit() hashes them; `out` has tensor.nbytes() bytes.
+void copy_data(const at::Tensor& tensor, MutableBytes out);
+
 }  // namespace torchnotary

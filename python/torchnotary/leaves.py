@@ -226,13 +226,7 @@ class _Reader:
         if issubclass(type(value), self.simple):
             self.leaves.append(self.leaf(name, value))
             return
-        # Cut first, hashed then: a value too large, or nested without end, costs no hashing.
-        walk = _Walk(self.simple)
-        try:
-            walk.visit(value, name, 0)
-        except _TooManyValues:
-            walk.parts = [(name, value, False)]
-        for path, part, bound in walk.parts:
+        for path, part, bound in _parts(name, value, self.simple):
             self.leaves.append(self.leaf(path, part) if bound else _unbound(path, part))
 
     def leaf(self, path: str, value: Any) -> Leaf:
@@ -256,6 +250,21 @@ class _Reader:
             return Leaf(path, kind, _value_digest(encoded), kept=kept)
         except Exception:  # whatever a foreign object may raise: it is the one that is not bound
             return _unbound(path, value)
+
+
+def parts_of(name: str, value: Any) -> list[tuple[str, Any, bool]]:
+    """Path and value of each leaf of a value called ``name``, and whether a record can bind it."""
+    return _parts(name, value, _leaf_types(sys.modules.get("torch"), sys.modules.get("numpy")))
+
+
+def _parts(name: str, value: Any, simple: tuple[type, ...]) -> list[tuple[str, Any, bool]]:
+    # Cut first, hashed then: a value too large, or nested without end, costs no hashing.
+    walk = _Walk(simple)
+    try:
+        walk.visit(value, name, 0)
+    except _TooManyValues:
+        return [(name, value, False)]
+    return walk.parts
 
 
 class _TooManyValues(Exception):

@@ -19,7 +19,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from .capture import attachments
+from . import _libtorch
+from .capture import attachments, module_calls, tracing
 from .capture.aside import aside, is_traced
 from .capture.call import Call
 from .capture.job import CallJob, Signer, Stream
@@ -27,6 +28,8 @@ from .capture.models import ModelBook
 from .capture.moment import LastRecords, Stretch
 from .capture.pause import is_paused
 from .capture.subjects import is_module
+from .capture.target import ModuleTarget
+from .capture.tracing import Tracing
 from .capture.wrappers import wrap
 from .errors import NotaryError, WeightsChanged
 from .folders import default_log
@@ -42,7 +45,9 @@ class Notary:
 
     ``log`` is a folder (default: ``TORCHNOTARY_LOG``, else the user's data folder); ``profile``
     is ``"native"`` (torch as it is) or ``"deterministic"`` (every deterministic setting, scoped to
-    the call); ``evidence`` is ``"commitments"`` or ``"full"`` (tensors kept in the private store);
+    the call); ``trace`` is ``"operators"`` (every operator call is a line of the record's trace),
+    ``"modules"`` (the outputs of the model's direct children and of the members of its ModuleLists)
+    or False; ``evidence`` is ``"commitments"`` or ``"full"`` (tensors kept in the private store);
     ``signer`` is a :class:`~torchnotary.keys.SigningKey`, PEM text or a path to one; ``strict``
     makes a call wait for its record and raise where there cannot be one; ``name`` names the model.
 
@@ -69,6 +74,8 @@ class Notary:
         self.name = name
         self._keep = evidence == "full"
         self._scope = _scope_of(profile)
+        self._trace = trace
+        self._layer_is_held = False
         self._signer = Signer(signer)
         self._inside: ContextVar[Stretch | None] = ContextVar("torchnotary_inside", default=None)
         self._blocks: ContextVar[tuple] = ContextVar("torchnotary_blocks", default=())
@@ -231,7 +238,7 @@ class Notary:
                     named=target.models_are_named,
                 )
                 with self._running():  # the settings recorded are those in force in the call
-                    return Call(
+                    call = Call(
                         target.code,
                         committed,
                         arguments,
@@ -240,11 +247,28 @@ class Notary:
                         nonce=self._nonce.get(),
                         labels=self._labels.get(),
                     )
+                if self._trace:
+                    call.trace(self._begin_trace(target, committed, arguments, call.secret))
+                return call
         except WeightsChanged:
             raise  # raised in strict mode only
         except Exception as error:
             self._refuse(error)
             return None
+
+    def _begin_trace(self, target: Any, committed: Any, arguments: Any, secret: bytes) -> Tracing:
+        if not self._layer_is_held:
+            self._layer_is_held = True
+            tracing.hold_layer(self)
+        return tracing.start(
+            self._trace,
+            committed,
+            arguments,
+            secret=secret,
+            keep=self._keep,
+            folder=self._writer.spool_folder(),
+            in_module=isinstance(target, ModuleTarget),
+        )
 
     def _observe(self, call: Call, path: str, value: Any) -> None:
         """Add one item of a generator to its call."""
@@ -291,8 +315,8 @@ class Notary:
                 "notary.stats() counts such calls and the next record signs how many)"
             )
 
-    def _running(self) -> Stretch:
-        return Stretch(self._inside, self._scope)
+    def _running(self, call: Call | None = None) -> Stretch:
+        return Stretch(self._inside, self._scope, call.tracing if call is not None else None)
 
     def _is_inside(self) -> bool:
         stretch = self._inside.get()
@@ -351,7 +375,7 @@ _default = _Default()
 
 
 def _after_fork() -> None:
-    attachments.renew_lock()
+    module_calls.renew_lock()
     _default.renew_lock()
     for notary in list(_notaries):
         notary._start_process()
@@ -425,17 +449,25 @@ def _require_known(profile: str, trace: Any, evidence: str, sign_every: int) -> 
                 actual=value,
                 next_step=f"use {known[0]!r}",
             )
-    if trace is not False or sign_every != 1:
+    if trace is not False and trace not in tracing.LEVELS:
         raise NotaryError(
-            f"trace={trace!r} with sign_every={sign_every} is not available in this version",
-            next_step="use trace=False and sign_every=1",
+            "unknown trace level",
+            expected='"operators", "modules" or False',
+            actual=repr(trace),
+            next_step='use trace="operators"',
+        )
+    if trace:
+        _libtorch.load()  # what it lacks is said here, not in the first call
+    if sign_every != 1:
+        raise NotaryError(
+            f"sign_every={sign_every} is not available in this version",
+            next_step="use sign_every=1",
         )
 
 
 def _scope_of(profile: str) -> Callable | None:
     if profile != "deterministic":
         return None
-    from . import _libtorch
     from .determinism import determinism_scope
 
     _libtorch.load()  # what it lacks is said here, not in the first call

@@ -16,9 +16,11 @@ from contextvars import ContextVar
 from typing import Any
 
 from ..structure import unwrap
+from . import module_calls
 from .aside import is_traced
 from .subjects import is_module
 from .target import ModuleTarget
+from .tracing import call_hidden, hidden_by
 
 _SLOTS = ("_call_impl", "_compiled_call_impl", "generate")
 
@@ -54,9 +56,11 @@ class Recorder:
         if is_traced():
             return original(*args, **kwargs)
         notary = self.notary
-        if notary._is_inside() or notary._passes_training(unwrap(self._module())):
+        module = self._module()
+        if notary._is_inside() or notary._passes_training(unwrap(module)):
             return original(*args, **kwargs)
-        return record_call(notary, self.target, original, args, kwargs)
+        hidden = module if self.slot != "generate" else None
+        return record_call(notary, self.target, original, args, kwargs, hidden)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("_module", "inner", "slot"):
@@ -104,14 +108,26 @@ def strip(attributes: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def record_call(notary: Any, target: ModuleTarget, original: Any, args: tuple, kwargs: dict) -> Any:
-    """Run ``original`` as one recorded call of ``target``."""
+def record_call(
+    notary: Any,
+    target: ModuleTarget,
+    original: Any,
+    args: tuple,
+    kwargs: dict,
+    hidden: Any = None,
+) -> Any:
+    """Run ``original`` as one recorded call of ``target``. ``hidden`` is the module where
+    ``original`` enters it past ``nn.Module.__call__``: a trace is told here if its operators cannot
+    be seen."""
     call = notary._begin(target, args, kwargs)
     if call is None:
         return original(*args, **kwargs)
     try:
-        with notary._running():
-            result = original(*args, **kwargs)
+        with notary._running(call):
+            if call.tracing is not None and hidden_by(hidden) is not None:
+                result = call_hidden(hidden, original, args, kwargs)
+            else:
+                result = original(*args, **kwargs)
     except BaseException as error:
         notary._finish(call, call.raised, error)
         raise
@@ -179,54 +195,34 @@ def module_target(module: Any, name: str | None, method: str) -> ModuleTarget:
 
 
 _block: ContextVar[tuple[Any, int] | None] = ContextVar("torchnotary_block", default=None)
-_blocks_lock = threading.Lock()
-_open_blocks = 0
-_plain_call: Any = None
 _targets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def renew_lock() -> None:
-    """A forked child may have inherited the lock held by a thread it does not have."""
-    global _blocks_lock
-    _blocks_lock = threading.Lock()
 
 
 def enter_block(notary: Any) -> Any:
     """Begin recording every outermost module call of this thread; returns a token to leave by."""
-    global _open_blocks, _plain_call
-    import torch
-
-    with _blocks_lock:
-        if _open_blocks == 0:
-            _plain_call = torch.nn.Module.__call__
-            torch.nn.Module.__call__ = _observed_call
-        _open_blocks += 1
+    module_calls.hold("block", _observed_call)
     return _block.set((notary, threading.get_ident()))
 
 
 def leave_block(token: Any) -> None:
     """End a block; ``token`` is None where it is left in another context than it was entered in."""
-    global _open_blocks
-    import torch
-
     try:
         if token is not None:
             _block.reset(token)
     finally:
-        with _blocks_lock:
-            _open_blocks -= 1
-            if _open_blocks == 0:
-                torch.nn.Module.__call__ = _plain_call
+        module_calls.release("block")
 
 
 def _observed_call(self, *args, **kwargs):
     block = _block.get()
     if block is None or block[1] != threading.get_ident() or is_traced():
-        return _plain_call(self, *args, **kwargs)
+        return module_calls.call_below_block(self, *args, **kwargs)
     notary = block[0]
     if notary._is_inside() or notary._passes_training(unwrap(self)):
-        return _plain_call(self, *args, **kwargs)
+        return module_calls.call_below_block(self, *args, **kwargs)
     target = _targets.get(self)
     if target is None:
         target = _targets[self] = module_target(self, None, "forward")
-    return record_call(notary, target, types.MethodType(_plain_call, self), args, kwargs)
+    return record_call(
+        notary, target, types.MethodType(module_calls.call_below_block, self), args, kwargs
+    )

@@ -6,6 +6,7 @@ salting, JSON, signing and storing happen on the writer's thread (see :mod:`.job
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -34,8 +35,11 @@ class Call:
         "outputs",
         "random_after",
         "random_before",
+        "secret",
         "started",
         "status",
+        "traced",
+        "tracing",
         "training",
     )
 
@@ -59,6 +63,9 @@ class Call:
         self.exception: str | None = None
         self.broken: Exception | None = None
         self.status = "running"
+        self.secret: bytes = os.urandom(32)
+        self.tracing: Any = None
+        self.traced: Any = None
         self.inputs = flatten_arguments(
             {name: value for name, value in arguments.items() if not is_module(value)}, keep=keep
         )
@@ -66,6 +73,16 @@ class Call:
         self.execution = execution_now(profile)
         self.random_before = random_state()
         self.started = time.time_ns()
+
+    def trace(self, tracing: Any) -> None:
+        """Have the call's own execution traced (see :mod:`.tracing`)."""
+        self.tracing = tracing
+
+    def finish_trace(self) -> Any:
+        """The finished trace of the call, None where it was not traced."""
+        if self.tracing is not None and self.traced is None:
+            self.traced = self.tracing.finish()
+        return self.traced
 
     def add_output(self, path: str, value: Any) -> None:
         """Hash one part of the result (a generator's item) as it passes."""

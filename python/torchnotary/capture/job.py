@@ -111,19 +111,24 @@ class CallJob:
     def build(self, origin: str) -> Prepared:
         call, stream = self._call, self._stream
         self._sequence, self._missed = stream.sequence, stream.take_missed()
-        secret = os.urandom(32)
+        secret = call.secret
         files = dict(call.model.files) if call.model is not None else {}
         roots = {
             tree: _commit(leaves, secret, tree, files)
             for tree, leaves in (("inputs", call.inputs), ("outputs", call.outputs))
         }
+        traced = call.finish_trace()
+        roots["trace"] = None
+        if traced is not None and traced.size:
+            files["trace.jsonl"] = traced.data
+            roots["trace"] = {"root": traced.root, "size": traced.size}
         document = statement(self._predicate(roots, origin), files)
         payload = canonical(document)
         predicate = document["predicate"]
         private = PrivateParts(
             secret=secret,
             digests=_digests(call),
-            files=files,
+            files={**files, **_private_files(traced)},
             evidence=encode_evidence(call.inputs, call.outputs) if call.keep else None,
         )
         prepared = Prepared(
@@ -169,6 +174,7 @@ class CallJob:
                 "device": device_of(call.model),
                 "outcome": {"exception": call.exception, "status": call.status},
                 "rng": {"torch": _random_digest(call)},
+                "trace": call.traced.facts if call.traced is not None else None,
                 "training": call.training,
             },
             "inputs": roots["inputs"],
@@ -192,7 +198,7 @@ class CallJob:
                 "end": utc(call.ended),
                 "start": utc(call.started),
             },
-            "trace": None,
+            "trace": roots["trace"],
         }
 
 
@@ -208,6 +214,17 @@ def _commit(
     files[f"{tree}.jsonl"] = encode_file(lines)
     root = tree_of(lines)
     return {"root": root.root, "size": root.size}
+
+
+def _private_files(traced: Any) -> dict[str, Any]:
+    """What of a trace stays with its maker: the unsalted digests, and values that were kept."""
+    if traced is None or not traced.size:
+        return {}
+    files = {"trace.digests": traced.digests}
+    if traced.kept is not None:
+        files["trace.kept"] = traced.kept.data
+        files["trace.kept.index"] = traced.kept.index()
+    return files
 
 
 def _random_digest(call: Call) -> str | None:

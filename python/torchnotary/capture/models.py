@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import WeightsChanged
 from ..manifest import Manifest
-from ..statement.lines import encode_file
+from ..statement.lines import encode_file, parse
 from ..structure import unwrap
 from ..watch import Watch
 
@@ -37,6 +37,7 @@ class CommittedModel:
         reuse = stale.manifest if stale is not None and not stale.tensors_changed() else None
         self.manifest = manifest = Manifest.of(self._subject(models), reuse=reuse)
         self.files: dict[str, bytes] = {}
+        self.traced: Any = None  # what traces of its calls share (tracing.py)
         self.section: dict[str, Any] = {
             "changed": stale is not None,
             "class": _classes(models),
@@ -57,6 +58,17 @@ class CommittedModel:
             reference() is module
             for reference, module in zip(self.references, models.values(), strict=True)
         )
+
+    def alive_models(self) -> list[tuple[str, Any]]:
+        """The models with the prefix of the names of their tensors and modules."""
+        found = zip(self.watches, self.references, strict=True)
+        return [(key if self.prefixed else "", ref()) for key, ref in found if ref() is not None]
+
+    def digests(self) -> dict[str, bytes]:
+        """The digest of each tensor by the name its line has."""
+        lines = [*self.manifest.weights_lines, *self.manifest.structure_lines]
+        values = [parse(line) for line in lines if b'"digest"' in line]
+        return {value["name"]: bytes.fromhex(value["digest"]) for value in values}
 
     def changes(self) -> list[str]:
         """What changed since the commitment, named; empty where nothing did."""

@@ -12,13 +12,15 @@ from typing import Any
 
 
 class Stretch:
-    """One stretch of a recorded call's own execution: marks it and applies the profile's scope."""
+    """One stretch of a recorded call's own execution: marks it, applies the profile's scope, and
+    traces it where the call is traced."""
 
-    __slots__ = ("_inside", "_open", "_scope", "_token", "running")
+    __slots__ = ("_inside", "_open", "_scope", "_token", "_tracing", "running")
 
-    def __init__(self, inside: ContextVar, scope: Callable | None) -> None:
+    def __init__(self, inside: ContextVar, scope: Callable | None, tracing: Any = None) -> None:
         self._inside = inside
         self._scope = scope
+        self._tracing = tracing
         self.running = False
 
     def __enter__(self) -> None:
@@ -27,8 +29,12 @@ class Stretch:
             self._open.__enter__()
         self.running = True
         self._token = self._inside.set(self)
+        if self._tracing is not None:
+            self._tracing.__enter__()
 
     def __exit__(self, *exception: Any) -> None:
+        if self._tracing is not None:
+            self._tracing.__exit__(*exception)
         # A task begun in this stretch inherits the mark; it must not outlive the stretch there.
         self.running = False
         self._inside.reset(self._token)

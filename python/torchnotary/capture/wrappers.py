@@ -71,6 +71,8 @@ _SEEN_BY_COMPILER = (
     "torchnotary.capture",
     "torchnotary.capture.attachments",
     "torchnotary.capture.aside",
+    "torchnotary.capture.module_calls",
+    "torchnotary.capture.tracing",
 )
 
 
@@ -83,7 +85,7 @@ def _wrap_function(notary: Any, target: Target) -> Callable:
         if call is None:
             return function(*args, **kwargs)
         try:
-            with notary._running():
+            with notary._running(call):
                 result = function(*args, **kwargs)
         except BaseException as error:
             notary._finish(call, call.raised, error)
@@ -103,7 +105,7 @@ def _wrap_coroutine(notary: Any, target: Target) -> Callable:
         if call is None:
             return await function(*args, **kwargs)
         try:
-            result = await _stepwise(notary, function(*args, **kwargs))
+            result = await _stepwise(notary, call, function(*args, **kwargs))
         except BaseException as error:
             notary._finish(call, call.raised, error)
             raise
@@ -114,12 +116,12 @@ def _wrap_coroutine(notary: Any, target: Target) -> Callable:
 
 
 @types.coroutine
-def _stepwise(notary: Any, coroutine: Any):
+def _stepwise(notary: Any, call: Any, coroutine: Any):
     """Drive a coroutine, each resumption inside the notary's scope."""
     send, argument = coroutine.send, None
     while True:
         try:
-            with notary._running():
+            with notary._running(call):
                 waited = send(argument)
         except StopIteration as stop:
             return stop.value
@@ -144,7 +146,7 @@ def _wrap_generator(notary: Any, target: Target) -> Callable:
         step, argument, count = generator.send, None, 0
         while True:
             try:
-                with notary._running():
+                with notary._running(call):
                     passing = [step(argument)]
             except StopIteration as stop:
                 notary._finish(call, _end_generator, call, stop.value)
@@ -159,7 +161,7 @@ def _wrap_generator(notary: Any, target: Target) -> Callable:
                 step, argument = generator.send, (yield passing.pop())
             except GeneratorExit:
                 try:
-                    with notary._running():
+                    with notary._running(call):
                         generator.close()
                 except BaseException as error:
                     notary._finish(call, call.raised, error)
@@ -185,7 +187,7 @@ def _wrap_async_generator(notary: Any, target: Target) -> Callable:
                 if call is None:
                     passing = [await step(argument)]
                 else:
-                    passing = [await _stepwise(notary, _resume(step, argument))]
+                    passing = [await _stepwise(notary, call, _resume(step, argument))]
             except StopAsyncIteration:
                 if call is not None:
                     notary._finish(call, call.exhausted, "returned")

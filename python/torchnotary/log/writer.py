@@ -74,6 +74,11 @@ class LogWriter:
             self._closed = True
             detach(self._committer)
 
+    def spool_folder(self) -> str:
+        """Where what waits to be stored may lie on disk: the folder itself once it exists; "" for
+        the system's temporary folder."""
+        return str(self.folder) if self.log is not None else ""
+
     @property
     def log(self) -> Path | None:
         """The folder of the log being written; None until the first record is stored."""

@@ -1,0 +1,233 @@
+#include "torch/known_tensors.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/Layout.h>
+
+#include <cstring>
+
+#include "hashing/errors.h"
+#include "torch/tensor_view.h"
+
+namespace torchnotary {
+namespace {
+
+// Bytes from which torch's workers are woken to hash.
+constexpr std::size_t kWorthThreads = 256 << 10;
+// As commitment.py: bytes up to which a tensor may stand for more memory than it has.
+constexpr std::size_t kMaxRepeated = 64 << 20;
+
+// Torch's own workers, which wait spinning for a moment after each operator.
+struct TorchThreads {
+  void operator()(std::size_t count, FunctionRef<void(std::size_t)> task) const {
+    at::parallel_for(0, static_cast<std::int64_t>(count), 1,
+                     [&](std::int64_t begin, std::int64_t end) {
+                       for (std::int64_t i = begin; i < end; ++i) task(static_cast<std::size_t>(i));
+                     });
+  }
+};
+constexpr TorchThreads kTorchThreads;
+
+// Whether two handles are of one counter. Torch has no comparison for them, and two counters may
+// stand at the same number.
+bool same_counter(const c10::VariableVersion& a, const c10::VariableVersion& b) {
+  static_assert(sizeof(c10::VariableVersion) == sizeof(void*));
+  return std::memcmp(static_cast<const void*>(&a), static_cast<const void*>(&b), sizeof a) == 0;
+}
+
+// How many elements of memory a tensor reaches over; 0 for an empty one.
+std::int64_t reach(const at::Tensor& tensor) {
+  if (tensor.numel() == 0) return 0;
+  std::int64_t last = 0;
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) last += (tensor.size(d) - 1) * tensor.stride(d);
+  return last + 1;
+}
+
+bool is_lazy(const at::Tensor& tensor) { return tensor.is_conj() || tensor.is_neg(); }
+
+c10::StorageImpl* storage_of(const at::Tensor& tensor) {
+  return tensor.storage().unsafeGetStorageImpl();
+}
+
+}  // namespace
+
+std::string_view unbound_reason(const at::Tensor& tensor) {
+  if (tensor.is_nested()) return "nested";
+  if (tensor.is_quantized()) return "quantized";
+  if (tensor.is_meta()) return "meta";
+  if (tensor.layout() != at::kStrided) return tensor.is_sparse() ? "sparse_coo" : "layout";
+  const c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
+  if (impl->is_python_dispatch()) return "subclass";
+  if (impl->key_set().has(c10::DispatchKey::FuncTorchGradWrapper)) return "functorch";
+  if (!tensor.has_storage()) return "no storage";
+  const auto size = static_cast<std::size_t>(tensor.numel()) * tensor.itemsize();
+  const auto memory = static_cast<std::size_t>(reach(tensor)) * tensor.itemsize();
+  if (size > kMaxRepeated && size >= 2 * memory) return "expanded";
+  const auto offset = static_cast<std::size_t>(tensor.storage_offset()) * tensor.itemsize();
+  if (size > 0 && offset + memory > tensor.storage().nbytes()) return "no memory";
+  return {};
+}
+
+KnownTensors::Memory* KnownTensors::find(const at::Tensor& tensor) {
+  c10::StorageImpl* storage = storage_of(tensor);
+  const auto found = memories_.find(storage);
+  if (found != memories_.end()) {
+    if (found->second.data == storage->data()) return &found->second;
+    memories_.erase(found);  // other memory was put into the storage
+    return nullptr;
+  }
+  if (base_ == nullptr) return nullptr;
+  const auto shared = base_->memories_.find(storage);
+  if (shared == base_->memories_.end() || shared->second.data != storage->data()) return nullptr;
+  return &insert(shared->second, storage);
+}
+
+KnownTensors::Memory& KnownTensors::insert(Memory memory, c10::StorageImpl* storage) {
+  if (memories_.size() >= sweep_at_) sweep();
+  return memories_.insert_or_assign(storage, std::move(memory)).first->second;
+}
+
+KnownTensors::Memory& KnownTensors::find_or_add(const at::Tensor& tensor, Source writer) {
+  if (Memory* memory = find(tensor)) return *memory;
+  c10::StorageImpl* storage = storage_of(tensor);
+  return insert({tensor.storage().getWeakStorageImpl(), storage->data(), false, writer, {}},
+                storage);
+}
+
+// Forgets storages that are gone; the next sweep comes when as many again have been met.
+void KnownTensors::sweep() {
+  std::erase_if(memories_, [](const auto& entry) { return entry.second.storage.expired(); });
+  sweep_at_ = 2 * memories_.size() + 1024;
+}
+
+bool KnownTensors::holds(const Known& known, const at::Tensor& tensor) const {
+  const c10::VariableVersion& counter = tensor.unsafeGetTensorImpl()->version_counter();
+  if (!same_counter(counter, known.counter)) return false;
+  return counter.enabled() ? counter.current_version() == known.version : writes_are_told_;
+}
+
+bool KnownTensors::recall(Memory& memory, const at::Tensor& tensor, Content& content) const {
+  if (is_lazy(tensor)) return false;
+  const auto sizes = tensor.sizes(), strides = tensor.strides();
+  const std::int64_t offset = tensor.storage_offset();
+  for (const Known& known : memory.known) {
+    if (known.dtype != tensor.scalar_type() || !holds(known, tensor)) continue;
+    if (known.offset == offset && sizes == at::IntArrayRef(known.sizes) &&
+        strides == at::IntArrayRef(known.strides)) {
+      content.source = known.source;
+      content.digest = known.digest;
+      return true;
+    }
+  }
+  const std::int64_t elements = reach(tensor);
+  for (Known& known : memory.known) {
+    const std::int64_t count = c10::multiply_integers(known.sizes);
+    if (!known.row_major || known.dtype != tensor.scalar_type() || elements == 0 ||
+        offset < known.offset || offset + elements > known.offset + count ||
+        !holds(known, tensor)) {
+      continue;
+    }
+    content.source = known.source;
+    if (known.data_root && tensor.numel() == count && tensor.is_contiguous()) {
+      // The same bytes in another shape: only the header is hashed.
+      content.digest = reshaped_digest(tensor, *known.data_root);
+    } else {
+      content.digest = known.digest;
+      content.view_offset = offset - known.offset;
+    }
+    return true;
+  }
+  return false;
+}
+
+Content KnownTensors::hash(Memory& memory, const at::Tensor& tensor) {
+  Content content;
+  content.source = memory.writer;
+  if (!hashes_) return content;
+  Commitment made;
+  if (tensor.nbytes() >= kWorthThreads) {
+    made = commit(tensor, kTorchThreads);
+  } else {
+    made = commit(tensor);
+  }
+  content.digest = made.digest;
+  content.fresh = true;
+  if (is_lazy(tensor)) return content;
+  const auto& counter = tensor.unsafeGetTensorImpl()->version_counter();
+  memory.known.push_back({Extents(tensor.sizes()), Extents(tensor.strides()),
+                          tensor.storage_offset(), tensor.scalar_type(), tensor.is_contiguous(),
+                          counter, counter.enabled() ? counter.current_version() : 0, memory.writer,
+                          made.digest, made.data_root});
+  return content;
+}
+
+void KnownTensors::add(const at::Tensor& tensor, Source source,
+                       const std::optional<Digest>& digest) {
+  if (!tensor.defined() || !unbound_reason(tensor).empty()) return;
+  Memory& memory = find_or_add(tensor, source);
+  if (!digest || is_lazy(tensor)) return;
+  const auto& counter = tensor.unsafeGetTensorImpl()->version_counter();
+  memory.known.push_back({Extents(tensor.sizes()), Extents(tensor.strides()),
+                          tensor.storage_offset(), tensor.scalar_type(), tensor.is_contiguous(),
+                          counter, counter.enabled() ? counter.current_version() : 0, source,
+                          *digest, std::nullopt});
+}
+
+Content KnownTensors::read(const at::Tensor& tensor) {
+  Content content;
+  content.unbound = unbound_reason(tensor);
+  if (!content.unbound.empty()) return content;
+  Memory* memory = find(tensor);
+  if (memory == nullptr) {
+    ++outside_;
+    memory = &find_or_add(tensor, {});
+  }
+  memory->uninitialized = false;
+  if (recall(*memory, tensor, content)) return content;
+  // Contents under older versions and counters are of no use any more.
+  if (memory->known.size() >= 8) memory->known.clear();
+  return hash(*memory, tensor);
+}
+
+Content KnownTensors::glance(const at::Tensor& tensor) {
+  if (unbound_reason(tensor).empty()) {
+    Memory* memory = find(tensor);
+    if (memory != nullptr && memory->uninitialized) {
+      Content content;
+      content.source = memory->writer;
+      content.uninitialized = true;
+      return content;
+    }
+  }
+  return read(tensor);
+}
+
+void KnownTensors::wrote(const at::Tensor& tensor, Source source) {
+  if (!tensor.defined() || !tensor.has_storage()) return;
+  Memory& memory = find_or_add(tensor, source);
+  memory.known.clear();
+  memory.uninitialized = false;
+  memory.writer = source;
+}
+
+void KnownTensors::filled(const at::Tensor& tensor) {
+  if (!tensor.defined() || !tensor.has_storage()) return;
+  if (Memory* memory = find(tensor)) memory->uninitialized = false;
+}
+
+Content KnownTensors::made(const at::Tensor& tensor, Source source, bool uninitialized) {
+  Content content;
+  content.unbound = unbound_reason(tensor);
+  if (!content.unbound.empty()) return content;
+  Memory* memory = find(tensor);
+  if (memory != nullptr) return glance(tensor);
+  memory = &find_or_add(tensor, source);
+  if (uninitialized) {
+    memory->uninitialized = true;
+    content.uninitialized = true;
+    content.source = source;
+    return content;
+  }
+  return hash(*memory, tensor);
+}
+
+}  // namespace torchnotary
