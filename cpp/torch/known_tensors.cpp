@@ -189,24 +189,21 @@ Content KnownTensors::read(const at::Tensor& tensor) {
 }
 
 Content KnownTensors::glance(const at::Tensor& tensor) {
-  if (unbound_reason(tensor).empty()) {
-    Memory* memory = find(tensor);
-    if (memory != nullptr && memory->uninitialized) {
-      Content content;
-      content.source = memory->writer;
-      content.uninitialized = true;
-      return content;
-    }
-  }
-  return read(tensor);
+  Content content;
+  Memory* memory = unbound_reason(tensor).empty() ? find(tensor) : nullptr;
+  if (memory == nullptr || !memory->uninitialized) return read(tensor);
+  if (recall(*memory, tensor, content)) return content;
+  content.source = memory->writer;
+  content.uninitialized = true;
+  return content;
 }
 
 void KnownTensors::wrote(const at::Tensor& tensor, Source source) {
   if (!tensor.defined() || !tensor.has_storage()) return;
   Memory& memory = find_or_add(tensor, source);
   memory.known.clear();
-  memory.uninitialized = false;
   memory.writer = source;
+  if (tensor.nbytes() >= tensor.storage().nbytes()) memory.uninitialized = false;
 }
 
 void KnownTensors::filled(const at::Tensor& tensor) {
@@ -219,7 +216,11 @@ Content KnownTensors::made(const at::Tensor& tensor, Source source, bool uniniti
   content.unbound = unbound_reason(tensor);
   if (!content.unbound.empty()) return content;
   Memory* memory = find(tensor);
-  if (memory != nullptr) return glance(tensor);
+  if (memory != nullptr) {
+    if (!memory->writer.is(source)) return glance(tensor);
+    // Just written: what it holds is its own, whatever the rest of the memory is.
+    return recall(*memory, tensor, content) ? content : hash(*memory, tensor);
+  }
   memory = &find_or_add(tensor, source);
   if (uninitialized) {
     memory->uninitialized = true;

@@ -25,6 +25,10 @@ struct Source {
   Kind kind = Kind::unknown;
   std::uint32_t output = 0;
   std::uint64_t number = 0;  // of the name or the line
+
+  bool is(const Source& other) const {
+    return kind == other.kind && output == other.output && number == other.number;
+  }
 };
 
 // What is known of a tensor. Where `view_offset` is there, the tensor is a view, by its own
@@ -83,7 +87,7 @@ class KnownTensors {
   struct Memory {
     c10::weak_intrusive_ptr<c10::StorageImpl> storage;
     const void* data;
-    bool uninitialized;
+    bool uninitialized;  // or written in part only, as far as is known
     Source writer;
     c10::SmallVector<Known, 1> known;
   };

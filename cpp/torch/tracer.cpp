@@ -293,10 +293,10 @@ void Tracer::begin(const c10::FunctionSchema& schema, const torch::jit::Stack& s
     for (std::size_t i = 0; facts_->writes && i < count; ++i) {
       if (!facts_->arguments[i].written) continue;
       if (values[i].isTensor()) {
-        written_.emplace_back(unwrap(values[i].toTensor()).tensor, i);
+        written_.push_back({unwrap(values[i].toTensor()).tensor, i});
       } else if (values[i].isTensorList()) {
         for (const at::Tensor& each : values[i].toTensorVector()) {
-          written_.emplace_back(unwrap(each).tensor, i);
+          written_.push_back({unwrap(each).tensor, i});
         }
       }
     }
@@ -329,15 +329,16 @@ void Tracer::end(const torch::jit::Stack& stack, std::size_t returned) {
       writer_.commitment(value_digest({}));
     }
     close_line(true);
-    for (auto& [tensor, argument] : written_) {
-      std::uint32_t output = static_cast<std::uint32_t>(returned);
-      for (std::size_t i = 0; i < returned; ++i) {
-        if (values[i].isTensor() && values[i].toTensor().defined() &&
-            unwrap(values[i].toTensor()).tensor.is_same(tensor)) {
-          output = static_cast<std::uint32_t>(i);
-        }
-      }
-      tensors_.wrote(tensor, {Source::Kind::output, output, line});
+    // Mutated arguments that are not returned follow what is.
+    std::uint32_t next = static_cast<std::uint32_t>(returned);
+    for (Written& each : written_) {
+      const auto* found = std::find_if(values, values + returned, [&](const c10::IValue& value) {
+        return value.isTensor() && value.toTensor().defined() &&
+               unwrap(value.toTensor()).tensor.is_same(each.tensor);
+      });
+      each.is_returned = found != values + returned;
+      each.output = each.is_returned ? static_cast<std::uint32_t>(found - values) : next++;
+      tensors_.wrote(each.tensor, {Source::Kind::output, each.output, line});
     }
     std::string& text = writer_.text();
     text += '[';
@@ -346,16 +347,11 @@ void Tracer::end(const torch::jit::Stack& stack, std::size_t returned) {
       output_ = static_cast<std::uint32_t>(i);
       append_output(values[i]);
     }
-    output_ = static_cast<std::uint32_t>(returned);
-    for (auto& [tensor, argument] : written_) {
-      const bool is_returned =
-          std::any_of(values, values + returned, [&, &t = tensor](const auto& v) {
-            return v.isTensor() && v.toTensor().defined() && unwrap(v.toTensor()).tensor.is_same(t);
-          });
-      if (is_returned || !tensor.defined()) continue;
+    for (const Written& each : written_) {
+      if (each.is_returned || !each.tensor.defined()) continue;
       if (text.back() != '[') text += ',';
-      append_made(tensor, &facts_->arguments[argument]);
-      ++output_;
+      output_ = each.output;
+      append_made(each.tensor, &facts_->arguments[each.argument]);
     }
     text += "],\"type\":\"operator\"}";
     written_.clear();
@@ -375,8 +371,8 @@ void Tracer::raised() {
     close_line(false);
     writer_.text() += ",\"type\":\"operator\"}";
     // What it would have written may be half written.
-    for (auto& [tensor, argument] : written_) {
-      tensors_.wrote(tensor, {Source::Kind::output, 0, writer_.lines()});
+    for (const Written& each : written_) {
+      tensors_.wrote(each.tensor, {Source::Kind::output, 0, writer_.lines()});
     }
     written_.clear();
     writer_.end_line();

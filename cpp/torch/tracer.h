@@ -164,7 +164,13 @@ class Tracer {
 
   // The operator that runs.
   const OperatorFacts* facts_ = nullptr;
-  std::vector<std::pair<at::Tensor, std::size_t>> written_;  // with their arguments' numbers
+  struct Written {
+    at::Tensor tensor;
+    std::size_t argument;
+    std::uint32_t output = 0;  // where it stands in the line
+    bool is_returned = false;
+  };
+  std::vector<Written> written_;
   std::uint32_t output_ = 0;
 
   std::vector<Kept> kept_;

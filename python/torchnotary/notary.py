@@ -75,7 +75,7 @@ class Notary:
         self._keep = evidence == "full"
         self._scope = _scope_of(profile)
         self._trace = trace
-        self._layer_is_held = False
+        self._release_layer: Callable | None = None
         self._signer = Signer(signer)
         self._inside: ContextVar[Stretch | None] = ContextVar("torchnotary_inside", default=None)
         self._blocks: ContextVar[tuple] = ContextVar("torchnotary_blocks", default=())
@@ -205,6 +205,8 @@ class Notary:
         if self._closed:
             return
         self._closed = True
+        if self._release_layer is not None:
+            self._release_layer()
         try:
             self.flush()
         finally:
@@ -257,9 +259,8 @@ class Notary:
             return None
 
     def _begin_trace(self, target: Any, committed: Any, arguments: Any, secret: bytes) -> Tracing:
-        if not self._layer_is_held:
-            self._layer_is_held = True
-            tracing.hold_layer(self)
+        if self._release_layer is None:
+            self._release_layer = tracing.hold_layer(self)
         return tracing.start(
             self._trace,
             committed,

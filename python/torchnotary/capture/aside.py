@@ -11,6 +11,8 @@ import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
+from .tracing import is_tracing, unseen
+
 _NOTHING: AbstractContextManager[Any] = nullcontext()
 
 
@@ -33,15 +35,19 @@ def is_traced() -> bool:
 
 
 def aside() -> AbstractContextManager[Any]:
-    """A block in which the caller's torch function and dispatch modes see nothing."""
+    """A block in which the caller's torch function and dispatch modes, and traces of calls around
+    this one, see nothing."""
     torch = sys.modules.get("torch")
     if torch is None:
         return _NOTHING
-    if not torch._C._len_torch_dispatch_stack():
+    modes = torch._C._len_torch_dispatch_stack()
+    if not modes and not is_tracing():
         return torch._C.DisableTorchFunction()
     from torch.utils._python_dispatch import _disable_current_modes
 
     stack = ExitStack()
+    stack.enter_context(unseen())
     stack.enter_context(torch._C.DisableTorchFunction())
-    stack.enter_context(_disable_current_modes())
+    if modes:
+        stack.enter_context(_disable_current_modes())
     return stack

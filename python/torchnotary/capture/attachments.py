@@ -125,7 +125,7 @@ def record_call(
     try:
         with notary._running(call):
             if call.tracing is not None and hidden_by(hidden) is not None:
-                result = call_hidden(hidden, original, args, kwargs)
+                result = call_hidden(hidden, original, args, kwargs, is_root=True)
             else:
                 result = original(*args, **kwargs)
     except BaseException as error:

@@ -9,8 +9,10 @@ scripted ones are traced at their outer call. docs/formats.md has the lines.
 from __future__ import annotations
 
 import threading
+import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from .. import _core
@@ -107,12 +109,14 @@ class Tracing:
             }
         )
 
-    def hide(self, module: Any, args: Any, result: Any) -> None:
+    def hide(self, module: Any, args: Any, result: Any, is_root: bool) -> None:
         """The line of a module whose operators cannot be seen; ``args`` are its argument leaves,
         ``result`` a one-tuple, or None where it raised."""
-        if id(module) not in self._book.opaque:
+        path, by = self._book.opaque.get(id(module), (None, None))
+        if is_root:  # the wrapper of a compiled model is no module of it
+            path, by = self._book.root, hidden_by(module)
+        if path is None:
             return
-        path, by = self._book.opaque[id(module)]
         self._seen_opaque[path] = None
         outputs = None if result is None else self._leaves([("output", result[0])])
         self._line(
@@ -275,8 +279,7 @@ def hidden_by(module: Any) -> str | None:
 
     if isinstance(module, torch.jit.ScriptModule):
         return "torch.jit"
-    compiled = getattr(module, "_compiled_call_impl", None)
-    if compiled is not None and not hasattr(type(compiled), "__torchnotary_recorder__"):
+    if getattr(module, "_compiled_call_impl", None) is not None:
         return "torch.compile"
     return "torch.compile" if type(module).__name__ == "OptimizedModule" else None
 
@@ -294,8 +297,8 @@ def _stack() -> list[Tracing]:
         return _here.tracings
 
 
-def hold_layer(holder: Any) -> None:
-    """See the calls of modules as long as ``holder`` lives."""
+def hold_layer(holder: Any) -> Callable[[], Any]:
+    """See the calls of modules as long as ``holder`` lives, or until what is returned is called."""
     extension = load()
     global _enter, _leave, _is_compiling
     import torch
@@ -303,7 +306,7 @@ def hold_layer(holder: Any) -> None:
     _enter, _leave = extension.enter_module, extension.leave_module
     _is_compiling = torch.compiler.is_compiling
     module_calls.hold("trace", _traced_call, _noted_start)
-    weakref.finalize(holder, module_calls.release, "trace")
+    return weakref.finalize(holder, module_calls.release, "trace")
 
 
 _enter: Any = None
@@ -319,7 +322,8 @@ def _traced_call(self, *args, **kwargs):
         return module_calls.plain_call(self, *args, **kwargs)
     try:
         if role == OPAQUE:
-            return call_hidden(self, module_calls.plain_call, (self, *args), kwargs)
+            call = types.MethodType(module_calls.plain_call, self)
+            return call_hidden(self, call, args, kwargs)
         result = module_calls.plain_call(self, *args, **kwargs)
     finally:
         _leave()
@@ -329,10 +333,12 @@ def _traced_call(self, *args, **kwargs):
     return result
 
 
-def call_hidden(module: Any, call: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Run ``call``, whose operators cannot be seen, as one line of this thread's traces."""
-    given = args[1:] if args and args[0] is module else args
-    tracings = [(tracing, tracing.argument_leaves(given, kwargs)) for tracing in _stack()]
+def call_hidden(
+    module: Any, call: Callable, args: tuple, kwargs: dict[str, Any], is_root: bool = False
+) -> Any:
+    """Run ``call`` of ``module``, whose operators cannot be seen, as one line of this thread's
+    traces. ``is_root`` says that the module is what the call recorded is a call of."""
+    tracings = [(tracing, tracing.argument_leaves(args, kwargs)) for tracing in _stack()]
     paused = load().pause_tracing()
     result = None
     try:
@@ -340,8 +346,27 @@ def call_hidden(module: Any, call: Callable, args: tuple, kwargs: dict[str, Any]
     finally:
         load().resume_tracing(paused)
         for tracing, leaves in tracings:
-            tracing.hide(module, leaves, result)
+            tracing.hide(module, leaves, result, is_root)
     return result[0]
+
+
+def is_tracing() -> bool:
+    """Whether this thread stands in a traced call."""
+    return bool(getattr(_here, "tracings", None))
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """What runs in the block is in no trace of this thread."""
+    if not _stack():
+        yield
+        return
+    extension = load()
+    paused = extension.pause_tracing()
+    try:
+        yield
+    finally:
+        extension.resume_tracing(paused)
 
 
 def _noted_start(self):
