@@ -137,9 +137,13 @@ void Tracer::add_input(const at::Tensor& tensor, std::string_view path) {
   tensors_.add(tensor, source, std::nullopt);
 }
 
-void Tracer::set_root(std::string_view path) {
+void Tracer::set_root(const std::optional<std::string>& path) {
   root_.clear();
-  append_json_string(root_, path);
+  if (path) {
+    append_json_string(root_, *path);
+  } else {
+    root_ = "null";
+  }
 }
 
 void Tracer::enter() {

@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -90,8 +91,8 @@ class Tracer {
 
   // Before the first operator: an input of the call, by its path.
   void add_input(const at::Tensor& tensor, std::string_view path);
-  // The path of operators that run in no module the model has; without it they have none.
-  void set_root(std::string_view path);
+  // The path of operators that run in no module the model has, if they are to have one.
+  void set_root(const std::optional<std::string>& path);
 
   // Begins and ends a stretch of the call on this thread. Stretches nest, and may go on on another
   // thread.

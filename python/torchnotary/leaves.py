@@ -36,6 +36,7 @@ from typing import Any
 from . import _core
 from .commitment import view
 from .composite import Composite, composite_digests
+from .group_paths import by_call, path_in
 
 INPUTS, OUTPUTS, TRACE = 1, 2, 3
 TREES = {"inputs": INPUTS, "outputs": OUTPUTS, "trace": TRACE}
@@ -453,10 +454,18 @@ def class_name(value: Any) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def flatten_given(tree: str, value: Any, lines: list[dict], *, keep: bool = False) -> list[Leaf]:
+def flatten_given(
+    tree: str, value: Any, lines: list[dict], *, calls: int | None = None, keep: bool = False
+) -> list[Leaf]:
     """The leaves of values given for a recorded tree: outputs as the returned value or by leaf
     path, inputs as a dict by argument name or a tuple in the order of the recorded arguments;
-    arguments that were None need not be given, since their lines say all there is to say."""
+    arguments that were None need not be given, since their lines say all there is to say.
+
+    For a group of so many ``calls``, a list of such values in the order of the calls, None for one
+    that has no leaves, or a dict by leaf path.
+    """
+    if calls is not None and not isinstance(value, Mapping):
+        return _flatten_group(tree, value, lines, calls, keep)
     if tree == "outputs":
         by_path = (
             isinstance(value, Mapping) and value and {line["path"] for line in lines} >= set(value)
@@ -468,6 +477,20 @@ def flatten_given(tree: str, value: Any, lines: list[dict], *, keep: bool = Fals
     given = {top_level(leaf.path) for leaf in leaves}
     absent = [x["path"] for x in lines if x["kind"] == "none" and x["path"] not in given]
     return leaves + [Leaf(path, "none", _NONE) for path in absent if path == top_level(path)]
+
+
+def _flatten_group(tree: str, value: Any, lines: list[dict], calls: int, keep: bool) -> list[Leaf]:
+    given = list(value) if isinstance(value, (list, tuple)) else [value]
+    recorded = by_call(lines, max(calls, len(given)), lambda line: line["path"])
+    leaves = []
+    for number, (one, own) in enumerate(zip(given, recorded, strict=False)):
+        if one is None and not own:
+            continue
+        known = [{**line, "path": path} for path, line in own]
+        for leaf in flatten_given(tree, one, known, keep=keep):
+            leaf.path = path_in(number, leaf.path)
+            leaves.append(leaf)
+    return leaves
 
 
 _NONE = _value_digest(b"n")
@@ -507,3 +530,9 @@ def top_level(path: str) -> str:
         if character in ".[":
             return path[:position]
     return path
+
+
+def argument_in_group(path: str) -> str:
+    """The call of a group and the argument in it that a path begins with."""
+    call, dot, rest = path.partition(".")
+    return call + dot + top_level(rest)

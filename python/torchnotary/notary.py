@@ -23,6 +23,7 @@ from . import _libtorch
 from .capture import attachments, module_calls, tracing
 from .capture.aside import aside, is_traced
 from .capture.call import Call
+from .capture.group import Group, GroupedCalls
 from .capture.job import CallJob, Signer, Stream
 from .capture.models import ModelBook
 from .capture.moment import LastRecords, Stretch
@@ -79,6 +80,7 @@ class Notary:
         self._signer = Signer(signer)
         self._inside: ContextVar[Stretch | None] = ContextVar("torchnotary_inside", default=None)
         self._blocks: ContextVar[tuple] = ContextVar("torchnotary_blocks", default=())
+        self._group: ContextVar[Group | None] = ContextVar("torchnotary_group", default=None)
         self._nonce: ContextVar[bytes | None] = ContextVar("torchnotary_nonce", default=None)
         self._labels: ContextVar[Mapping[str, str]] = ContextVar(
             "torchnotary_labels", default=_NO_LABELS
@@ -171,6 +173,27 @@ class Notary:
         finally:
             _reset(self._labels, token)
 
+    @contextmanager
+    def group(self):
+        """Make one record of all calls this thread or task makes in the block, however recorded.
+
+        Its paths begin with the number of the call: ``calls[0].x``, ``calls[0].output``. A block
+        inside another one is part of that; one without calls makes no record. A model that changed
+        since an earlier call, another nonce and other labels begin the group's next record. Under
+        ``strict`` leaving the block waits for the record and raises where there is none.
+        """
+        if self._group_here() is not None:
+            yield self
+            return
+        group = Group(self._stream)
+        token = self._group.set(group)
+        try:
+            yield self
+        finally:
+            _reset(self._group, token)
+            if group.stream is self._stream:  # a fork in the block leaves the parent's calls to it
+                self._submit(group.leave(), waits=self.strict)
+
     # Results
 
     @property
@@ -249,27 +272,34 @@ class Notary:
                         nonce=self._nonce.get(),
                         labels=self._labels.get(),
                     )
-                if self._trace:
-                    call.trace(self._begin_trace(target, committed, arguments, call.secret))
-                return call
+            group = self._group_here()
+            if group is not None:
+                self._submit(group.make_room(call), waits=self.strict)
+                group.add(call)
+            if self._trace:
+                self._begin_trace(call, target, arguments)
+            return call
         except WeightsChanged:
             raise  # raised in strict mode only
         except Exception as error:
             self._refuse(error)
             return None
 
-    def _begin_trace(self, target: Any, committed: Any, arguments: Any, secret: bytes) -> Tracing:
+    def _begin_trace(self, call: Call, target: Any, arguments: Mapping[str, Any]) -> None:
         if self._release_layer is None:
             self._release_layer = tracing.hold_layer(self)
-        return tracing.start(
-            self._trace,
-            committed,
-            arguments,
-            secret=secret,
-            keep=self._keep,
-            folder=self._writer.spool_folder(),
-            in_module=isinstance(target, ModuleTarget),
-        )
+        owner, prefix = (call, "") if call.group is None else (call.group, call.group.prefix(call))
+        if owner.tracing is None:
+            owner.secret = os.urandom(32)
+            owner.tracing = tracing.start(
+                self._trace,
+                call.model,
+                secret=owner.secret,
+                keep=self._keep,
+                folder=self._writer.spool_folder(),
+            )
+        owner.tracing.begin_call(arguments, prefix, in_module=isinstance(target, ModuleTarget))
+        call.tracing = owner.tracing
 
     def _observe(self, call: Call, path: str, value: Any) -> None:
         """Add one item of a generator to its call."""
@@ -280,28 +310,53 @@ class Notary:
             call.broken = error
 
     def _finish(self, call: Call, report: Callable, *values: Any) -> None:
-        """Let ``report`` tell the call how it ended, then hand it to the writer."""
-        waits = False
+        """Let ``report`` tell the call how it ended, then hand it to the writer: by itself, or with
+        its group once that has ended too."""
         try:
             with aside():
                 report(*values)
+        except Exception as error:
+            call.broken = error
+        # A garbage collection may close a generator on any thread, the writer's included.
+        waits = self.strict and call.status != "closed" and not self._writer.is_this_thread()
+        group = call.group
+        if group is None or group.stream is not self._stream:
+            self._submit(call, waits=waits)
+            return
+        try:
+            if call.broken is not None:
+                self._refuse(call.broken)
+        finally:
+            if group.has_ended(call):
+                self._submit(group, waits=waits)
+
+    def _submit(self, call: Call | GroupedCalls | None, *, waits: bool) -> None:
+        """Hand a call, or the calls of a record of a group, to the writer; nothing for None."""
+        if call is None:
+            return
+        try:
             if call.broken is not None:
                 raise call.broken
-            # A garbage collection may close a generator on any thread, the writer's included.
-            waits = self.strict and call.status != "closed" and not self._writer.is_this_thread()
-            job = CallJob(call, self._stream, self._warn)
-            ticket = self._writer.submit(job, block=waits)
+            ticket = self._writer.submit(CallJob(call, self._stream, self._warn), block=waits)
         except Exception as error:
-            self._refuse(error)
+            self._refuse(error, call.count)
             return
         self._last.set(Record.awaited(ticket))
         if waits:
             ticket.wait()
 
-    def _refuse(self, error: Exception) -> None:
-        """A call gets no record: count it; raise if strict, else warn once."""
+    def _group_here(self) -> Group | None:
+        """The group that a call made now is part of."""
+        group = self._group.get()
+        if group is None or group.stream is not self._stream or not group.is_here():
+            return None
+        return group
+
+    def _refuse(self, error: Exception, count: int = 1) -> None:
+        """A call, or so many of a group, get no record: count them; raise if strict, else warn
+        once."""
         self._last.set(error)
-        self._stream.miss(error)
+        self._stream.miss(error, count)
         if self.strict:
             raise error
         # Kept for .last and .flush(), it must not keep the call's arguments alive by its frames.

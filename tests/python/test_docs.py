@@ -39,7 +39,7 @@ def test_the_examples_of_the_formats_are_what_the_program_answers(tmp_path):
 def test_the_examples_of_recording_run_one_after_the_other(tmp_path, monkeypatch, recwarn):
     monkeypatch.chdir(tmp_path)
     names = run_blocks(DOCS / "recording.md", tmp_path)
-    assert names["notary"].stats() == {"recorded": 9, "missed": 0, "queued": 0}
+    assert names["notary"].stats() == {"recorded": 10, "missed": 0, "queued": 0}
     assert not [
         str(warning.message) for warning in recwarn if "torchnotary" in str(warning.message)
     ]

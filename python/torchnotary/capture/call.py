@@ -6,7 +6,6 @@ salting, JSON, signing and storing happen on the writer's thread (see :mod:`.job
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ class Call:
         "execution",
         "ended",
         "exception",
+        "group",
         "inputs",
         "keep",
         "labels",
@@ -38,10 +38,11 @@ class Call:
         "secret",
         "started",
         "status",
-        "traced",
         "tracing",
         "training",
     )
+
+    count = 1  # of calls that go with it where it gets no record
 
     def __init__(
         self,
@@ -62,10 +63,10 @@ class Call:
         self.outputs: list[Leaf] = []
         self.exception: str | None = None
         self.broken: Exception | None = None
+        self.group: Any = None  # the calls it shares a record with: see group.py
         self.status = "running"
-        self.secret: bytes = os.urandom(32)
+        self.secret: bytes | None = None  # of the record, where it is needed before that is made
         self.tracing: Any = None
-        self.traced: Any = None
         self.inputs = flatten_arguments(
             {name: value for name, value in arguments.items() if not is_module(value)}, keep=keep
         )
@@ -73,16 +74,6 @@ class Call:
         self.execution = execution_now(profile)
         self.random_before = random_state()
         self.started = time.time_ns()
-
-    def trace(self, tracing: Any) -> None:
-        """Have the call's own execution traced (see :mod:`.tracing`)."""
-        self.tracing = tracing
-
-    def finish_trace(self) -> Any:
-        """The finished trace of the call, None where it was not traced."""
-        if self.tracing is not None and self.traced is None:
-            self.traced = self.tracing.finish()
-        return self.traced
 
     def add_output(self, path: str, value: Any) -> None:
         """Hash one part of the result (a generator's item) as it passes."""
@@ -110,6 +101,10 @@ class Call:
 
     def drew_random_numbers(self) -> bool:
         return self.random_before is not None and self.random_before != self.random_after
+
+    def drawn_from(self) -> bytes | None:
+        """The random state before the call, None where it did not draw from it."""
+        return self.random_before if self.drew_random_numbers() else None
 
 
 def device_of(model: CommittedModel | None) -> str:

@@ -23,6 +23,8 @@ from ..statement.evidence import encode_evidence
 from ..statement.lines import canonical, encode_file, tree_of
 from ..statement.predicate import CLAIM, statement, utc
 from .call import Call, device_of
+from .group import GroupedCalls
+from .group_facts import grouped_execution
 from .surroundings import machine, ranks
 
 
@@ -66,11 +68,11 @@ class Stream:
         self.last_error: BaseException | None = None
         self._lock = threading.Lock()
 
-    def miss(self, error: BaseException) -> None:
-        """Count a call that got no record."""
+    def miss(self, error: BaseException, count: int = 1) -> None:
+        """Count a call, or the calls of a group, that got no record."""
         with self._lock:
-            self.missed += 1
-            self.missed_total += 1
+            self.missed += count
+            self.missed_total += count
             self.last_error = error
 
     def take_missed(self) -> int:
@@ -98,9 +100,11 @@ class Stream:
 
 
 class CallJob:
-    """The writer's work for one call: ``build`` the statement, then ``done`` or ``failed``."""
+    """The writer's work for one record: ``build`` the statement, then ``done`` or ``failed``."""
 
-    def __init__(self, call: Call, stream: Stream, warn: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, call: Call | GroupedCalls, stream: Stream, warn: Callable[[BaseException], None]
+    ) -> None:
         self._call = call
         self._stream = stream
         self._warn = warn
@@ -111,18 +115,18 @@ class CallJob:
     def build(self, origin: str) -> Prepared:
         call, stream = self._call, self._stream
         self._sequence, self._missed = stream.sequence, stream.take_missed()
-        secret = call.secret
+        secret = call.secret or os.urandom(32)
         files = dict(call.model.files) if call.model is not None else {}
         roots = {
             tree: _commit(leaves, secret, tree, files)
             for tree, leaves in (("inputs", call.inputs), ("outputs", call.outputs))
         }
-        traced = call.finish_trace()
+        traced = call.tracing.finish() if call.tracing is not None else None
         roots["trace"] = None
         if traced is not None and traced.size:
             files["trace.jsonl"] = traced.data
             roots["trace"] = {"root": traced.root, "size": traced.size}
-        document = statement(self._predicate(roots, origin), files)
+        document = statement(self._predicate(roots, traced, origin), files)
         payload = canonical(document)
         predicate = document["predicate"]
         private = PrivateParts(
@@ -158,30 +162,23 @@ class CallJob:
         if self._advanced:
             self._stream.fall_back()
         self._stream.give_back_missed(self._missed)
-        self._stream.miss(error)
+        self._stream.miss(error, self._call.count)
         self._warn(error)
 
-    def _predicate(self, roots: dict[str, Any], origin: str) -> dict[str, Any]:
+    def _predicate(self, roots: dict[str, Any], traced: Any, origin: str) -> dict[str, Any]:
         call, stream = self._call, self._stream
         rank, world_size = ranks()
         return {
             "claim": CLAIM,
             "code": call.code.section(),
             "evidence": "full" if call.keep else "commitments",
-            "execution": {
-                **machine(),
-                **call.execution,
-                "device": device_of(call.model),
-                "outcome": {"exception": call.exception, "status": call.status},
-                "rng": {"torch": _random_digest(call)},
-                "trace": call.traced.facts if call.traced is not None else None,
-                "training": call.training,
-            },
+            "execution": {**_execution(call), "trace": traced.facts if traced else None},
             "inputs": roots["inputs"],
             "model": call.model.section if call.model is not None else None,
             "outputs": roots["outputs"],
             "record": {
                 "blind": os.urandom(32).hex(),
+                "calls": call.count if isinstance(call, GroupedCalls) else None,
                 "labels": dict(call.labels),
                 "log": origin,
                 "missed": self._missed,
@@ -227,19 +224,27 @@ def _private_files(traced: Any) -> dict[str, Any]:
     return files
 
 
-def _random_digest(call: Call) -> str | None:
-    if not call.drew_random_numbers():
-        return None
-    return hashlib.sha256(call.random_before).hexdigest()
+def _execution(call: Call | GroupedCalls) -> dict[str, Any]:
+    if isinstance(call, GroupedCalls):
+        return grouped_execution(call.calls, [_execution(one) for one in call.calls])
+    drawn_from = call.drawn_from()
+    return {
+        **machine(),
+        **call.execution,
+        "device": device_of(call.model),
+        "outcome": {"exception": call.exception, "status": call.status},
+        "rng": {"torch": hashlib.sha256(drawn_from).hexdigest() if drawn_from else None},
+        "training": call.training,
+    }
 
 
-def _digests(call: Call) -> bytes:
+def _digests(call: Call | GroupedCalls) -> bytes:
     """What the private store keeps of a call besides secret and files, as MessagePack: the
     unsalted digests of each line, and the random state where the call drew from it."""
     return msgspec.msgpack.encode(
         {
             "inputs": [leaf.digests for leaf in call.inputs],
             "outputs": [leaf.digests for leaf in call.outputs],
-            "random": call.random_before if call.drew_random_numbers() else None,
+            "random": call.drawn_from(),
         }
     )

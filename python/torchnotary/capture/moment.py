@@ -54,13 +54,13 @@ class LastRecords:
         self._thread = threading.local()
 
     def set(self, record: Any) -> None:
-        task = _current_task()
+        task = current_task()
         if task is not None:
             self._tasks[task] = record
         self._thread.entry = (record, weakref.ref(task) if task is not None else None)
 
     def get(self) -> Any:
-        task = _current_task()
+        task = current_task()
         if task is not None and task in self._tasks:
             return self._tasks[task]
         record, maker = getattr(self._thread, "entry", (None, None))
@@ -68,7 +68,8 @@ class LastRecords:
         return None if running is not None and not running.done() else record
 
 
-def _current_task() -> Any:
+def current_task() -> Any:
+    """The asyncio task that runs on this thread; None outside of one."""
     if "asyncio" not in sys.modules or asyncio._get_running_loop() is None:
         return None
     return asyncio.current_task()

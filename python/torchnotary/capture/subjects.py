@@ -134,12 +134,13 @@ def _choose(candidates: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: set[int] = set()
     for name, module in candidates:
         if id(module) not in seen and has_state(module):
-            found[_free_name(found, name)] = module
+            found[free_name(found, name)] = module
         seen.add(id(module))
     return _outermost(found)
 
 
-def _free_name(found: dict[str, Any], name: str) -> str:
+def free_name(found: Mapping[str, Any], name: str) -> str:
+    """``name``, or ``name_2`` and so on where ``found`` has it already."""
     free, number = name or "model", 2
     while free in found:
         free, number = f"{name}_{number}", number + 1

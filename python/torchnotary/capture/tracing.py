@@ -70,6 +70,21 @@ class Tracing:
         self.tracer.leave()
         _stack().remove(self)
 
+    def begin_call(
+        self, arguments: Mapping[str, Any], prefix: str = "", *, in_module: bool = False
+    ) -> None:
+        """Say that a call begins, with these arguments by name, their paths led by ``prefix``;
+        ``in_module`` says that it is one of the model itself."""
+        import torch
+
+        self.tracer.set_root(self._book.root if in_module else None)
+        for name, value in arguments.items():
+            if isinstance(value, torch.nn.Module):
+                continue
+            for path, part, bound in parts_of(prefix + name, value):
+                if bound and isinstance(part, torch.Tensor):
+                    self.tracer.add_input(part, path)
+
     def running(self) -> Tracing:
         """The context manager of a stretch of the call."""
         return self
@@ -181,28 +196,22 @@ class Tracing:
 def start(
     level: str,
     committed: CommittedModel | None,
-    arguments: Mapping[str, Any],
     *,
     secret: bytes,
     keep: bool = False,
     digests: bool = True,
     folder: str = "",
-    in_module: bool = False,
 ) -> Tracing:
-    """Begin the trace of a call.
+    """Begin the trace of a call, or of several that run the same models.
 
-    ``level`` is ``"operators"`` or ``"modules"``; ``arguments`` are the call's, by name;
-    ``in_module`` says that the call is one of the model itself. ``keep`` keeps the values of
-    operators' outputs, ``digests=False`` hashes nothing (to measure what tracing alone costs). What
-    does not stay in memory goes to nameless files in ``folder``. Raises NotaryError where
-    ``_torch`` cannot be loaded.
+    ``level`` is ``"operators"`` or ``"modules"``. ``keep`` keeps the values of operators' outputs,
+    ``digests=False`` hashes nothing (to measure what tracing alone costs). What does not stay in
+    memory goes to nameless files in ``folder``. Raises NotaryError where ``_torch`` cannot be
+    loaded.
     """
-    extension = load()
-    import torch
-
     book = _book_of(committed)
     keep = keep and level == "operators"
-    tracer = extension.Tracer(
+    tracer = load().Tracer(
         secret,
         model=book.model,
         folder=folder,
@@ -210,12 +219,6 @@ def start(
         keep=keep,
         digests=digests,
     )
-    if in_module:
-        tracer.set_root(book.root)
-    for name, value in arguments.items():
-        for path, part, bound in parts_of(name, value):
-            if bound and isinstance(part, torch.Tensor):
-                tracer.add_input(part, path)
     return Tracing(level, tracer, book, keep)
 
 

@@ -45,6 +45,7 @@ def diff(a: str | os.PathLike[str] | Record, b: str | os.PathLike[str] | Record)
     _compare_code(first, second, found)
     changed = settings.changes(first.predicate["execution"], second.predicate["execution"])
     found.differ += [Line(change.name, str(change)) for change in changed]
+    _compare_calls(first, second, found)
     _compare_end(first, second, found)
     distance = _distance(first, second) if outputs else None
     return Comparison(found.same, found.differ, found.missing, changed, outputs, distance)
@@ -172,6 +173,27 @@ def _commit(git: Any) -> str:
     if not isinstance(git, Mapping):
         return "none"
     return str(git.get("commit"))[:8] + (" with changes" if git.get("dirty") else "")
+
+
+def _compare_calls(a: Record, b: Record, found: _Sorted) -> None:
+    """How many calls two groups are of, and what is said of single ones; named only where they
+    differ."""
+    if a.calls != b.calls:
+        found.differ.append(Line("calls", f"{_count(a)} → {_count(b)}"))
+        return
+    ours, theirs = (
+        {entry["call"]: entry for entry in x.predicate["execution"].get("calls") or []}
+        for x in (a, b)
+    )
+    for number in sorted(ours.keys() | theirs.keys()):
+        changed = settings.changes(ours.get(number, {}), theirs.get(number, {}))
+        words = ", ".join(str(change) for change in changed if change.name != "call")
+        if words:
+            found.differ.append(Line(f"call {number}", words))
+
+
+def _count(record: Record) -> str:
+    return "a single one" if record.calls is None else f"a group of {record.calls}"
 
 
 def _compare_end(a: Record, b: Record, found: _Sorted) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import NotaryError
-from ..leaves import flatten_arguments, flatten_given
+from ..leaves import Leaf, flatten_given
 from ..statement.record import Record
 from ..statement.values import (
     compare,
@@ -21,7 +21,8 @@ from ..verifier.steps import verify
 from ..verifier.verdict import FAILED
 from . import settings
 from .culprit import Divergence, in_model, in_outputs
-from .rerun import Outcome, conditions, rerun
+from .group import GroupSubject, rerun_group
+from .rerun import Outcome, conditions, items_of, rerun
 from .result import BITWISE, DIVERGED, NOT_COMPARABLE, WITHIN_TOLERANCE, Reproduction
 from .subject import Subject
 from .tolerance import distances
@@ -51,13 +52,17 @@ def reproduce(
     they were kept elsewhere (they measure how far apart the results are), ``model`` the model to
     compare with the record's where the call does not name it.
 
+    Of a group, ``call`` is the callable of all calls or a list with one for each, ``inputs`` and
+    ``outputs`` are lists with those of each call (None for a call without any).
+
     Raises OSError for a file that cannot be opened, MalformedRecord or VerificationFailed for a
     record that is not intact. What the call itself raises is an outcome.
     """
     record = record if isinstance(record, Record) else Record.load(record)
     require_intact(record)
     try:
-        return _reproduce(record, Subject(call), inputs, outputs, model)
+        subject = Subject(call) if record.calls is None else GroupSubject(record, call)
+        return _reproduce(record, subject, inputs, outputs, model)
     except _NotComparable as stop:
         return Reproduction(
             NOT_COMPARABLE, record.id, cause=stop.cause, next_step=stop.next_step, model="not run"
@@ -65,7 +70,7 @@ def reproduce(
 
 
 def _reproduce(
-    record: Record, subject: Subject, inputs: Any, outputs: Any, model: Any
+    record: Record, subject: Subject | GroupSubject, inputs: Any, outputs: Any, model: Any
 ) -> Reproduction:
     lines, digests = _recorded(record, "outputs")
     args, kwargs = _arguments(record, subject, inputs)
@@ -73,15 +78,15 @@ def _reproduce(
     models = subject.models(args, kwargs)
     shown, culprit = _compare_model(record, model, models)
     found = settings.changes(
-        record.predicate["execution"], _execution_here(record, models.values())
+        record.predicate["execution"],
+        _execution_here(record, subject.surroundings(args, kwargs).values()),
     )
-    outcome = rerun(record, subject, args, kwargs, keep=kept is not None, items=_items(lines))
-    _require_same_end(record, outcome)
-    differences = compare(lines, digests, outcome.leaves)
+    leaves = _run(record, subject, args, kwargs, lines, keep=kept is not None)
+    differences = compare(lines, digests, leaves)
     common = {"leaves": len(lines), "model": shown, "settings": found}
     if not differences and culprit is None:
         return Reproduction(BITWISE, record.id, **common)
-    measured = distances(kept, outcome.leaves) if kept is not None and differences else []
+    measured = distances(kept, leaves) if kept is not None and differences else []
     if culprit is None and measured and all(d.within for d in measured):
         return Reproduction(
             WITHIN_TOLERANCE,
@@ -127,7 +132,9 @@ def _recorded(record: Record, tree: str) -> tuple[list[dict], list[list[bytes]]]
     return lines, digests
 
 
-def _arguments(record: Record, subject: Subject, inputs: Any) -> tuple[tuple, dict[str, Any]]:
+def _arguments(
+    record: Record, subject: Subject | GroupSubject, inputs: Any
+) -> tuple[tuple, dict[str, Any]]:
     """Arguments to call with, once they are known to be the recorded ones."""
     lines, digests = _recorded(record, "inputs")
     if inputs is None:
@@ -138,7 +145,7 @@ def _arguments(record: Record, subject: Subject, inputs: Any) -> tuple[tuple, di
             args, kwargs = subject.arguments(inputs)
         except NotaryError as error:
             raise _NotComparable(error.reason, error.next_step or "") from error
-        leaves = flatten_arguments(subject.bound(args, kwargs))
+        leaves = subject.leaves(args, kwargs)
     differences = compare(lines, digests, leaves)
     if differences:
         raise _NotComparable(
@@ -149,9 +156,10 @@ def _arguments(record: Record, subject: Subject, inputs: Any) -> tuple[tuple, di
 
 
 def _kept_arguments(
-    record: Record, subject: Subject, lines: Sequence[Any]
+    record: Record, subject: Subject | GroupSubject, lines: Sequence[Any]
 ) -> tuple[tuple, dict[str, Any]]:
-    kept = record.kept("inputs") if lines else {}
+    nothing = {} if record.calls is None else [{}] * record.calls
+    kept = record.kept("inputs") if lines else nothing
     if kept is None:
         raise _NotComparable(
             "its inputs were not kept", "give the inputs of the recorded call (--inputs F)"
@@ -172,7 +180,7 @@ def _kept_outputs(
     at hand."""
     if outputs is None:
         return record.kept_leaves("outputs")
-    leaves = flatten_given("outputs", outputs, lines, keep=True)
+    leaves = flatten_given("outputs", outputs, lines, calls=record.calls, keep=True)
     differences = compare(lines, digests, leaves)
     if differences:
         raise _NotComparable(
@@ -216,20 +224,35 @@ def _execution_here(record: Record, models: Any) -> dict[str, Any]:
     return here if modules else {**here, **{k: execution.get(k) for k in ("device", "training")}}
 
 
-def _items(lines: Sequence[Mapping[str, Any]]) -> int:
-    """How many items a recorded generator yielded."""
-    numbers = [line["path"][len("output[") :].partition("]")[0] for line in lines]
-    return max((int(number) + 1 for number in numbers if number.isdigit()), default=0)
+def _run(
+    record: Record,
+    subject: Subject | GroupSubject,
+    args: tuple,
+    kwargs: dict[str, Any],
+    lines: Sequence[Any],
+    *,
+    keep: bool,
+) -> list[Leaf]:
+    """The leaves of the results, once it is known that every call ended as the recorded one."""
+    if isinstance(subject, Subject):
+        items = items_of(line["path"] for line in lines)
+        outcome = rerun(record, subject, args, kwargs, keep=keep, items=items)
+        _require_same_end(record.predicate["execution"]["outcome"], outcome, "the recorded call")
+        return outcome.leaves
+    leaves: list[Leaf] = []
+    for number, end, outcome in rerun_group(record, subject, args, lines, keep=keep):
+        _require_same_end(end, outcome, f"call {number} of the recorded group")
+        leaves += outcome.leaves
+    return leaves
 
 
-def _require_same_end(record: Record, outcome: Outcome) -> None:
-    recorded = record.predicate["execution"]["outcome"]
+def _require_same_end(recorded: Mapping[str, Any], outcome: Outcome, what: str) -> None:
     status, exception = recorded.get("status"), recorded.get("exception")
     if outcome.status == status and outcome.exception == exception:
         return
     before = f"raised {exception}" if status == "raised" else status
     now = f"{outcome.exception}: {outcome.error}" if outcome.error else outcome.status
     raise _NotComparable(
-        f"the recorded call {before}, this one {'raised ' if outcome.error else ''}{now}",
+        f"{what} {before}, this one {'raised ' if outcome.error else ''}{now}",
         "mend what made it end otherwise, then run it again",
     )

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,13 +38,21 @@ def rerun(
     whose consumer stopped early.
     """
     with conditions(record):
-        outcome = Outcome()
-        try:
-            result = subject.call(*args, **kwargs)
-            _collect(result, outcome, keep, items, record.predicate["execution"]["outcome"])
-        except Exception as error:
-            outcome.status, outcome.exception, outcome.error = "raised", class_name(error), error
-        return outcome
+        return run_here(
+            subject, args, kwargs, record.predicate["execution"]["outcome"], keep=keep, items=items
+        )
+
+
+def run_here(
+    subject: Subject, args: tuple, kwargs: dict[str, Any], end: Any, *, keep: bool, items: int
+) -> Outcome:
+    """Calls ``subject`` under the conditions in force; ``end`` is the recorded outcome."""
+    outcome = Outcome()
+    try:
+        _collect(subject.call(*args, **kwargs), outcome, keep, items, end)
+    except Exception as error:
+        outcome.status, outcome.exception, outcome.error = "raised", class_name(error), error
+    return outcome
 
 
 @contextmanager
@@ -62,17 +70,36 @@ def conditions(record: Record) -> Iterator[None]:
 
         stack.callback(torch.default_generator.set_state, torch.default_generator.get_state())
         if record.random_state is not None:
-            state = torch.frombuffer(bytearray(record.random_state), dtype=torch.uint8)
-            torch.default_generator.set_state(state)
-        # OpenMP ends the process where the system refuses it a thread; a record may ask for any.
-        if type(threads) is int and 0 < threads <= max(MAX_THREADS, os.cpu_count() or 1):
-            stack.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(threads)
+            set_random_state(record.random_state)
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        set_threads(threads)
         if execution.get("profile") == "deterministic":
             from ..determinism import determinism_scope
 
             stack.enter_context(determinism_scope())
         yield
+
+
+def set_random_state(state: bytes) -> None:
+    """Sets torch's CPU generator to a recorded state."""
+    import torch
+
+    torch.default_generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+
+
+def set_threads(threads: Any) -> None:
+    """Sets torch's thread count to a recorded one; to none that is out of reach: OpenMP ends the
+    process where the system refuses it a thread, and a record may ask for any."""
+    import torch
+
+    if type(threads) is int and 0 < threads <= max(MAX_THREADS, os.cpu_count() or 1):
+        torch.set_num_threads(threads)
+
+
+def items_of(paths: Iterable[str]) -> int:
+    """How many items a recorded generator yielded, by the paths of its outputs."""
+    numbers = [path[len("output[") :].partition("]")[0] for path in paths]
+    return max((int(number) + 1 for number in numbers if number.isdigit()), default=0)
 
 
 def _collect(result: Any, outcome: Outcome, keep: bool, items: int, recorded: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from ..capture.subjects import is_module, plain_function
 from ..capture.target import Target
 from ..errors import NotaryError
+from ..leaves import Leaf, flatten_arguments
 from ..structure import unwrap
 
 _Kind = inspect.Parameter
@@ -63,10 +64,16 @@ class Subject:
         _, arguments = self._target.bind((*self._owner, *args), kwargs)
         return {name: value for name, value in arguments.items() if not is_module(value)}
 
+    def leaves(self, args: tuple, kwargs: dict[str, Any]) -> list[Leaf]:
+        """The leaves of the arguments, as a record lists them."""
+        return flatten_arguments(self.bound(args, kwargs))
+
     def models(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The modules the call runs, by name; empty where none can be found."""
         found = self._target.models(*self._target.bind((*self._owner, *args), kwargs))
         return {name: unwrap(module) for name, module in found.items()}
+
+    surroundings = models
 
     @property
     def name(self) -> str:

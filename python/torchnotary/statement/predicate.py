@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import MalformedRecord
 
+MAX_CALLS = 4096
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:torchnotary:inference-record:v1"
 LINE_FILES = ("inputs.jsonl", "outputs.jsonl", "structure.jsonl", "trace.jsonl", "weights.jsonl")
@@ -139,11 +140,17 @@ def _check_sections(predicate: dict[str, Any], subjects: set[str]) -> None:
         and isinstance(record.get("log"), str)
         and isinstance(record.get("seq"), int)
         and "nonce" in record
-        and (record["nonce"] is None or (is_hex(record["nonce"]) and record["nonce"] != "")),
-        "the record section lacks stream, seq, blind, log, nonce or labels in their form",
+        and (record["nonce"] is None or (is_hex(record["nonce"]) and record["nonce"] != ""))
+        and (record.get("calls") is None or _is_count(record["calls"])),
+        "the record section lacks stream, seq, blind, log, nonce, labels or calls in their form",
     )
     for name in ("time", "code", "execution", "claim"):
         _require(isinstance(predicate[name], dict), f"the {name} section is not an object")
+    single = predicate["execution"].get("calls", [])
+    _require(
+        isinstance(single, list) and all(_speaks_of_a_call(entry) for entry in single),
+        "the execution section has no list of objects about single calls",
+    )
     _require(
         all(isinstance(predicate["time"].get(end), str) for end in ("start", "end")),
         "the time section lacks start and end",
@@ -153,6 +160,18 @@ def _check_sections(predicate: dict[str, Any], subjects: set[str]) -> None:
         "unknown evidence mode",
         predicate["evidence"],
     )
+
+
+def _speaks_of_a_call(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and type(entry.get("call")) is int
+        and isinstance(entry.get("outcome", {}), dict)
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_CALLS
 
 
 def is_hex(value: Any, length: int | None = None) -> bool:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MalformedRecord, NotaryError, VerificationFailed
+from ..group_paths import by_call
 from . import container
 from .bundle import Bundle
 from .lines import parse, parse_file
@@ -128,6 +129,11 @@ class Record:
     def predicate(self) -> dict[str, Any]:
         return self.statement["predicate"]
 
+    @property
+    def calls(self) -> int | None:
+        """How many calls the record of a group is of; None for a record of a single call."""
+        return self.predicate["record"].get("calls")
+
     # What may be known beside it
 
     @cached_property
@@ -197,7 +203,16 @@ class Record:
     def random_state(self) -> bytes | None:
         """State of torch's CPU generator before the call, where the call drew from it and this
         machine's private store has it."""
-        return self._private_digests()["random"] if self.private is not None else None
+        state = self._private_digests()["random"] if self.private is not None else None
+        return state if self.calls is None else None
+
+    @property
+    def random_states(self) -> dict[int, bytes]:
+        """Of a group: the states its calls drew from by number of the call, but for those where
+        the call before had left them; empty where this machine's private store has none."""
+        if self.calls is None or self.private is None:
+            return {}
+        return dict(self._private_digests()["random"])
 
     def _private_digests(self) -> dict[str, Any]:
         import msgspec
@@ -218,14 +233,20 @@ class Record:
 
     def kept(self, tree: str) -> Any:
         """Kept values put together again: inputs as a dict by argument name, outputs as the
-        returned value; None where none are kept."""
+        returned value, of a group a list of them; None where none are kept."""
         from .evidence import restore
 
         leaves = self.kept_leaves(tree)
         if leaves is None:
             return None
-        values = restore(leaves)
-        return values if tree == "inputs" else values.get("output")
+        if self.calls is None:
+            values = [restore(leaves)]
+        else:
+            own = by_call(leaves, self.calls, lambda leaf: leaf.path)
+            values = [restore(leaf.at(path) for path, leaf in call) for call in own]
+        if tree == "outputs":
+            values = [value.get("output") for value in values]
+        return values[0] if self.calls is None else values
 
     # Handing it on
 
@@ -313,7 +334,7 @@ class Record:
         for tree, value in given.items():
             if value is not None:
                 lines = self.lines(f"{tree}.jsonl")
-                leaves = flatten_given(tree, value, lines, keep=True)
+                leaves = flatten_given(tree, value, lines, calls=self.calls, keep=True)
                 differences = compare(lines, self.digests(tree), leaves)
                 if differences:
                     raise VerificationFailed(

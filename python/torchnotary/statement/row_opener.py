@@ -152,7 +152,7 @@ def _leaf(record: Any, tree: str, lines: Sequence[Line], path: str, values: Any)
     elif is_tensor(values) or type(values) is _core.View:
         leaves = flatten_arguments({path: values}, keep=True)
     else:
-        leaves = flatten_given(tree, values, lines, keep=True)
+        leaves = flatten_given(tree, values, lines, calls=record.calls, keep=True)
     for leaf in leaves:
         if leaf.path == path:
             return leaf

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import MalformedRecord, NotaryError, RootMismatch, VerificationFailed
-from ..leaves import flatten_given, top_level
+from ..leaves import argument_in_group, flatten_given, top_level
 from ..statement import lines as line_files
 from ..statement.record import Record
 from ..statement.values import (
@@ -95,12 +95,13 @@ def _compare_given(record: Record, tree: str, given: Any) -> Finding:
         except NotaryError as error:
             return not_checked(f"this machine's private store does not open it: {error.reason}")
     digests = [[digest for digest, _ in opened.get(n, ())] for n in range(len(lines))]
-    leaves = flatten_given(tree, given, lines)
-    names = {top_level(leaf.path) for leaf in leaves}
+    leaves = flatten_given(tree, given, lines, calls=record.calls)
+    argument = top_level if record.calls is None else argument_in_group
+    names = {argument(leaf.path) for leaf in leaves}
     unspoken = [
         number
         for number, line in enumerate(lines)
-        if tree == "inputs" and top_level(line["path"]) not in names
+        if tree == "inputs" and argument(line["path"]) not in names
     ]
     absent = [lines[n]["path"] for n in unspoken]
     closed = [
@@ -126,7 +127,7 @@ def _compare_given(record: Record, tree: str, given: Any) -> Finding:
     if absent:
         return not_checked(
             f"the rest agrees, but {', '.join(absent)} was not given",
-            f"give every argument of the call, {top_level(absent[0])} too",
+            f"give every argument of the call, {argument(absent[0])} too",
         )
     if closed:
         return not_checked(f"the rest agrees, but {len(closed)} leaves are not disclosed")

@@ -84,6 +84,7 @@ class Claims:
     time: str
     status: str = "returned"
     exception: str | None = None
+    calls: int | None = None
 
     @classmethod
     def of(cls, predicate: dict[str, Any]) -> Claims:
@@ -96,14 +97,19 @@ class Claims:
             time=_text(predicate, "time", "start") or "?",
             status=_text(predicate, "execution", "outcome", "status") or "?",
             exception=_text(predicate, "execution", "outcome", "exception"),
+            calls=_count(predicate.get("record")),
         )
 
     def __str__(self) -> str:
         parts = [self.callable.rpartition(".")[2] + "()"]
+        if self.calls is not None:
+            names = (name.rpartition(".")[2] + "()" for name in self.callable.split("+"))
+            parts = [f"{self.calls} call{'s' if self.calls > 1 else ''} of {' and '.join(names)}"]
+        one = " of which one" if self.calls is not None and self.calls > 1 else ""
         if self.status == "raised":
-            parts[0] += f" raised {self.exception}"
+            parts[0] += f"{one} raised {self.exception}"
         elif self.status == "closed":
-            parts[0] += " stopped early"
+            parts[0] += f"{one} stopped early"
         if self.model or self.weights_root:
             root = short_root(self.weights_root) if self.weights_root else "without weights"
             parts.append(f"{self.model or 'model'} {root}")
@@ -249,6 +255,11 @@ def _text(section: Any, *keys: str) -> str | None:
     for key in keys:
         section = section.get(key) if isinstance(section, dict) else None
     return section if isinstance(section, str) else None
+
+
+def _count(record: Any) -> int | None:
+    calls = record.get("calls") if isinstance(record, dict) else None
+    return calls if type(calls) is int else None
 
 
 def _names(steps: Iterable[Step]) -> str:
