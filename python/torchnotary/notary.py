@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _libtorch
-from .capture import attachments, module_calls, tracing
+from .capture import attachments, module_calls, surroundings, tracing
 from .capture.aside import aside, is_traced
 from .capture.call import Call
 from .capture.group import Group, GroupedCalls
@@ -30,7 +30,6 @@ from .capture.moment import LastRecords, Stretch
 from .capture.pause import is_paused
 from .capture.subjects import is_module
 from .capture.target import ModuleTarget
-from .capture.tracing import Tracing
 from .capture.wrappers import wrap
 from .errors import NotaryError, WeightsChanged
 from .folders import default_log
@@ -432,6 +431,7 @@ _default = _Default()
 
 def _after_fork() -> None:
     module_calls.renew_lock()
+    surroundings.renew_lock()
     _default.renew_lock()
     for notary in list(_notaries):
         notary._start_process()

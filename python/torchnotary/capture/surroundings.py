@@ -25,13 +25,11 @@ from .subjects import plain_function
 _parsing = threading.Lock()
 
 
-def _renew_lock() -> None:
+def renew_lock() -> None:
     """A forked child may have inherited the lock held by a thread it does not have."""
     global _parsing
     _parsing = threading.Lock()
 
-
-os.register_at_fork(after_in_child=_renew_lock)
 
 PACKAGES = (
     "torchnotary",
