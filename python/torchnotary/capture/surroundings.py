@@ -160,8 +160,14 @@ def machine() -> dict[str, Any]:
         facts["torch"] = str(torch.__version__)
         facts["cuda"] = torch.version.cuda
         facts["cpu"]["capability"] = torch.backends.cpu.get_cpu_capability()
-        facts["build"] = hashlib.sha256(torch.__config__.show().encode()).hexdigest()
+        facts["build"] = hashlib.sha256(_build_of(torch).encode()).hexdigest()
     return facts
+
+
+def _build_of(torch: Any) -> str:
+    """What torch says of its build, without the CPU path in use, which it says among it."""
+    lines = torch.__config__.show().splitlines(keepends=True)
+    return "".join(line for line in lines if "CPU capability usage" not in line)
 
 
 def execution_now(profile: str) -> dict[str, Any]:
