@@ -224,3 +224,23 @@ def test_a_record_that_is_not_intact_is_not_compared(notary, net, tmp_path):
     (tmp_path / "a.tnr").write_bytes(data)
     with pytest.raises(torchnotary.NotaryError):
         torchnotary.diff(record, tmp_path / "a.tnr")
+
+
+def test_inputs_that_differ_in_their_batch_alone_are_said_to(notary):
+    def of(**arguments):
+        notary.record(lambda **given: given["x"])(**arguments)
+        return notary.last
+
+    def batches(a, b):
+        found = torchnotary.diff(of(**a), of(**b))
+        return [str(change) for change in found.settings]
+
+    mask = X[:, 0]
+    assert batches({"x": X, "mask": mask, "n": 1}, {"x": X[:2], "mask": mask[:2], "n": 2}) == [
+        "batch 5 → 2"
+    ]
+    assert batches({"x": X}, {"x": X + 1}) == []
+    assert batches({"x": X}, {"x": X[:2, :4]}) == []
+    assert batches({"x": X, "mask": mask}, {"x": X[:2], "mask": mask[:3]}) == []
+    assert batches({"x": X}, {"x": X[0]}) == []
+    assert batches({"x": X}, {"x": X[:2], "mask": mask}) == []

@@ -43,7 +43,8 @@ def diff(a: str | os.PathLike[str] | Record, b: str | os.PathLike[str] | Record)
     _compare_tree(first, second, "inputs", found)
     outputs = _compare_tree(first, second, "outputs", found)
     _compare_code(first, second, found)
-    changed = settings.changes(first.predicate["execution"], second.predicate["execution"])
+    changed = _batch(first, second)
+    changed += settings.changes(first.predicate["execution"], second.predicate["execution"])
     found.differ += [Line(change.name, str(change)) for change in changed]
     _compare_calls(first, second, found)
     _compare_end(first, second, found)
@@ -144,6 +145,19 @@ def _compare_tree(a: Record, b: Record, tree: str, found: _Sorted) -> list[Diffe
         return []
     found.settle(tree, not differences, differences_in_words(differences))
     return differences if tree == "outputs" else []
+
+
+def _batch(a: Record, b: Record) -> list[settings.Change]:
+    """The batch sizes, where the inputs are alike but for the length of the tensors' first axis."""
+    sides = [recorded_leaves(x, "inputs") if x.predicate["inputs"] else None for x in (a, b)]
+    if None in sides or [x["path"] for x in sides[0]] != [x["path"] for x in sides[1]]:
+        return []
+    shapes = [[line.get("shape") for line in side] for side in sides]
+    pairs = [(old, new) for old, new in zip(*shapes, strict=True) if old != new]
+    if not all(old and new and old[1:] == new[1:] for old, new in pairs):
+        return []
+    sizes = {(old[0], new[0]) for old, new in pairs}
+    return [settings.Change("batch", *sizes.pop())] if len(sizes) == 1 else []
 
 
 def _compare_code(a: Record, b: Record, found: _Sorted) -> None:
