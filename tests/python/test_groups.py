@@ -513,3 +513,46 @@ def test_a_record_that_claims_a_group_of_no_calls_is_malformed(notary, plain):
     statement["predicate"]["execution"]["calls"] = [{"call": "0"}]
     with pytest.raises(NotaryError, match="single calls"):
         check_statement(statement)
+
+
+# Text generation
+
+
+@pytest.fixture
+def llama():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(**sizes, **heads)).eval()
+
+
+def prompt(sample):
+    ids = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    options = {"max_new_tokens": 4, "do_sample": sample, "pad_token_id": 0}
+    return {"inputs": ids, "attention_mask": torch.ones_like(ids), **options}
+
+
+@pytest.mark.parametrize("sample", [False, True], ids=["greedy", "sampled"])
+def test_a_generation_is_one_call_that_is_reproduced_with_its_draws(notary, llama, sample):
+    notary.attach(llama)
+    tokens = llama.generate(**prompt(sample))
+    record = notary.last
+    assert recorded(notary) == 1
+    assert (record.predicate["execution"]["rng"]["torch"] is not None) == sample
+    assert verify(record, model=llama, outputs=tokens).ok
+    torch.manual_seed(99)
+    found = reproduce(record, llama.generate, prompt(sample))
+    assert found.outcome == "bitwise" and "weights and structure" in found.model
+
+
+def test_generations_of_a_group_go_on_with_one_another_s_random_state(notary, llama):
+    notary.attach(llama)
+    with notary.group():
+        tokens = [llama.generate(**prompt(True)) for _ in range(3)]
+    record = notary.last
+    assert recorded(notary) == 1 and list(record.random_states) == [0]
+    assert not torch.equal(tokens[0], tokens[1])
+    found = reproduce(record, llama.generate, [prompt(True)] * 3)
+    assert found.outcome == "bitwise" and "weights and structure" in found.model

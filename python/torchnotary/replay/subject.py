@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..capture.attachments import Recorder
 from ..capture.subjects import is_module, plain_function
-from ..capture.target import Target
+from ..capture.target import ModuleTarget, Target
 from ..errors import NotaryError
 from ..leaves import Leaf, flatten_arguments
 from ..structure import unwrap
@@ -107,9 +108,11 @@ class Subject:
         return tuple(args), {**kwargs, **inputs}
 
 
-def recorded_target(call: Any) -> Target | None:
-    """The target a decorated function was recorded under, which knows its models; None for a
-    function that no notary decorated."""
+def recorded_target(call: Any) -> Target | ModuleTarget | None:
+    """The target a decorated function, or a method of an attached module, was recorded under, which
+    knows its models; None for a function that no notary decorated."""
+    if isinstance(call, Recorder):
+        return call.target
     for _ in range(32):
         for cell in getattr(call, "__closure__", None) or ():
             try:
