@@ -311,15 +311,19 @@ def test_a_child_forked_in_the_block_records_for_itself(notary):
         child = os.fork()
         f(2)
         if child == 0:
-            own = notary.last
+            alone = notary.last
+            with notary.group():
+                f(3)
+            together = notary.last
     if child == 0:
         try:
-            mine = (own.calls, notary.last is own, notary.stats()["recorded"])
+            made = (alone.calls, together.calls)
+            mine = (*made, notary.last is together, notary.stats()["recorded"])
             os.write(write, repr(mine).encode())
         finally:
             os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(read, 100) == b"(None, True, 1)"
+    assert os.read(read, 100) == b"(None, 1, True, 2)"
     assert notary.last.calls == 2 and recorded(notary) == 1
 
 
