@@ -725,3 +725,41 @@ def test_an_unknown_level_is_refused(tmp_path):
         tn.Notary(tmp_path / "log", trace="everything")
     with pytest.raises(tn.NotaryError, match="unknown trace level"):
         tn.Notary(tmp_path / "log", trace=True)
+
+
+def test_the_calls_of_a_group_share_one_trace(tmp_path, model):
+    notary = tn.Notary(tmp_path / "log", trace="operators")
+    notary.attach(model)
+    x = torch.randn(2, 4)
+    with torch.no_grad(), notary.group():
+        y = model(x)
+        model.head(y.repeat(1, 2))  # no call of the model
+        model(torch.relu(x) + y.sum())
+    trace = Traced(notary.last)
+    assert len(trace.lines) == 14
+    assert trace.lines[0]["args"]["input"]["from"] == {"input": "calls[0].x"}
+    assert trace.lines[7]["args"]["input"]["from"] == {"input": "calls[1].x"}
+    assert trace.facts["outside"] == 0
+
+
+def test_another_model_begins_the_next_record_of_a_traced_group(tmp_path, model):
+    notary = tn.Notary(tmp_path / "log", trace="operators")
+    other = Model().eval()
+    notary.attach(model)
+    notary.attach(other)
+    with torch.no_grad(), notary.group():
+        model(torch.ones(2, 4))
+        other(torch.ones(2, 4))
+    assert notary.last.predicate["record"]["seq"] == 1
+    assert len(Traced(notary.last).lines) == 7
+
+
+def test_a_call_that_ends_in_an_exception_has_its_trace(tmp_path, model):
+    notary = tn.Notary(tmp_path / "log", trace="modules")
+    notary.attach(model)
+    with pytest.raises(RuntimeError), torch.no_grad():
+        model(torch.ones(2, 3))
+    assert notary.last.predicate["trace"] is None
+    with torch.no_grad():
+        model(torch.ones(2, 4))
+    assert len(Traced(notary.last).lines) == 3
