@@ -7,6 +7,8 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/library.h>
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -26,6 +28,15 @@ thread_local bool in_operator = false;
 std::mutex all_mutex;
 std::vector<Tracer*> all;
 std::atomic<int> all_count = 0;
+
+// A forked child shares its parent's spooled files, and has but one of its threads.
+void in_forked_child() {
+  new (&all_mutex) std::mutex;
+  for (Tracer* each : all) each->abandon();
+  running = nullptr;
+  in_operator = false;
+  c10::impl::tls_set_dispatch_key_included(kKey, false);
+}
 
 const std::string& dtype_name(at::ScalarType type) {
   static const auto names = [] {
@@ -236,6 +247,8 @@ void Tracer::fail(const std::exception& error) {
   if (failure_.empty()) failure_ = error.what();
   if (failure_.empty()) failure_ = "the operator tracer failed";
 }
+
+void Tracer::abandon() { failure_ = "the process forked during the call"; }
 
 void Tracer::finish() {
   if (!failure_.empty()) return;
@@ -637,6 +650,8 @@ void Tracer::keep(const at::Tensor& tensor, std::uint64_t output) {
   copy_data(tensor, data);
   kept_spool_.append(data);
 }
+
+[[maybe_unused]] const int watches_forks = ::pthread_atfork(nullptr, nullptr, &in_forked_child);
 
 TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericMode, m) {
   m.fallback(torch::CppFunction::makeFromBoxedFunction<&Tracer::on_operator>());

@@ -119,6 +119,8 @@ class Tracer {
   // What an exception of the tracer itself was; empty where there was none. No line is lost
   // silently: a tracer that failed has no trace.
   const std::string& failure() const { return failure_; }
+  // In a forked child: the call goes on in the parent.
+  void abandon();
 
   bool sees_operators() const { return options_.operators; }
   const Tracer* outer() const { return outer_; }

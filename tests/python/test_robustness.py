@@ -18,7 +18,7 @@ from test_determinism import CHANGED, SETTINGS, WANTED, everything, reset
 from torchnotary import Notary, Record, commit, diff, verify
 from torchnotary.log.reader import LogFolder
 
-TRACES = [False]
+TRACES = [False, "operators"]
 
 
 @pytest.fixture(params=TRACES, ids=lambda trace: f"trace={trace}")

@@ -97,7 +97,7 @@ class Tracing:
         if tracer.failure:
             raise NotaryError(
                 f"the operator trace failed: {tracer.failure}",
-                next_step="free space where temporary files lie, or record with trace=False",
+                next_step="mend that, or record with trace=False",
             )
         facts = {
             "left_out": tracer.left_out,
