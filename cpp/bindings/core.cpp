@@ -8,6 +8,7 @@
 #include "bindings/errors.h"
 #include "bindings/files.h"
 #include "bindings/hashing.h"
+#include "bindings/memory.h"
 #include "bindings/merkle.h"
 #include "bindings/opening.h"
 #include "bindings/tensor.h"
@@ -238,6 +239,13 @@ void bind_difference(py::module_& m) {
       "The bytes of one element of a dtype, by torch's name.");
 }
 
+void bind_memory(py::module_& m) {
+  py::class_<tn::MemorySnapshot>(m, "MemorySnapshot",
+                                 "The memory of objects themselves, beyond what every object has.")
+      .def(py::init<const py::list&>(), "objects"_a)
+      .def("holds", &tn::MemorySnapshot::holds, "Whether it is, byte for byte, as it was.");
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -249,4 +257,5 @@ PYBIND11_MODULE(_core, m) {
   bind_files(m);
   bind_opening(m);
   bind_difference(m);
+  bind_memory(m);
 }

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "bindings/buffers.h"
+#include "bindings/calls.h"
 #include "bindings/errors.h"
 #include "bindings/tracer.h"
+#include "bindings/watch.h"
 #include "torch/determinism.h"
 #include "torch/precision_cells.h"
 #include "torch/tensor_view.h"
@@ -81,6 +83,7 @@ PYBIND11_MODULE(_torch, m) {
   m.def("commit", &commit, "tensor"_a, "threads"_a = 1,
         "(data root, digest) of a torch.Tensor, 32 bytes each, equal to torchnotary.commit's.\n\n"
         "Raises UnsupportedTensor for sparse, quantised, nested, oneDNN and meta tensors.");
-
   tn::bind_tracer(m);
+  tn::define_calls(m);
+  tn::define_watch(m);
 }

@@ -176,10 +176,10 @@ std::vector<Digest> row_digests(const TensorView& view, std::int64_t max_rows,
   const std::int64_t stride =
       first.nbytes() == 0 ? 0 : run * view.strides[0] * view.dtype->itemsize;
   const std::int64_t batch = fits_lanes(first, stride) ? kRowBatch : 1;
-  // The last run may be shorter than the others, and so always goes by itself.
-  const std::int64_t equal = count - 1;
+  // A last run that is shorter than the others goes by itself.
+  const std::int64_t equal = n / run;
   const std::int64_t batches = (equal - 1) / batch + 1;
-  parallel(static_cast<std::size_t>(batches + 1), [&](std::size_t task) {
+  parallel(static_cast<std::size_t>(batches + (count - equal)), [&](std::size_t task) {
     const std::int64_t j = std::min(static_cast<std::int64_t>(task) * batch, equal);
     const std::int64_t size = std::min(batch, equal - j);
     std::vector<std::int64_t> task_shape;

@@ -135,6 +135,16 @@ std::vector<Setting> precision_settings() {
   return settings;
 }
 
+void add_precision_cells(std::string& bytes) {
+  at::Context& context = at::globalContext();
+  // In the table's own order, which stays: no cell is ever added or taken out.
+  for (const auto& [key, precision] : cells_of(context)) {
+    bytes.push_back(static_cast<char>(precision));
+  }
+  bytes.push_back(static_cast<char>(matmul_precision_of(context)));
+  bytes.push_back(static_cast<char>(cudnn_tf32_of(context)));
+}
+
 void check_precision_cells() {
   const Cells& cells = cells_of(at::globalContext());
   bool found = cells.size() == std::size(kCells);

@@ -1,6 +1,7 @@
 // The float32 precision settings of torch, each as the independent cell that torch stores.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "torch/settings.h"
@@ -12,6 +13,9 @@ namespace torchnotary {
 // inheritance; a flag that torch refuses to read, because both interfaces were mixed, reads as
 // "mixed".
 std::vector<Setting> precision_settings();
+
+// Appends every cell as it is stored, a byte each: equal bytes, equal precisions in force.
+void add_precision_cells(std::string& bytes);
 
 // Throws std::runtime_error if the running LibTorch does not keep its precisions where the headers
 // of the build say: asked once, when the extension is loaded.

@@ -52,6 +52,17 @@ void check_layout(const at::Tensor& tensor) {
   if (!tensor.has_storage()) refuse("a wrapper without storage", "commit the tensor it wraps");
 }
 
+// One past the last element of the storage that the tensor reads, in elements.
+std::int64_t reach(const at::Tensor& tensor) {
+  std::int64_t end = tensor.storage_offset() + 1;
+  for (std::int64_t dim = 0; dim < tensor.dim(); ++dim) {
+    end += (tensor.size(dim) - 1) * tensor.stride(dim);
+  }
+  return end;
+}
+
+}  // namespace
+
 TensorView view_of(const at::Tensor& tensor) {
   const auto name = c10::getDtypeNames(tensor.scalar_type()).first;
   const auto sizes = tensor.sizes();
@@ -67,6 +78,24 @@ TensorView view_of(const at::Tensor& tensor) {
   check(view);
   return view;
 }
+
+bool is_ordinary(const at::Tensor& tensor, std::size_t max_bytes) {
+  constexpr c10::DispatchKeySet kTransforms{
+      c10::DispatchKey::FuncTorchBatched, c10::DispatchKey::FuncTorchGradWrapper,
+      c10::DispatchKey::Functionalize,    c10::DispatchKey::ZeroTensor,
+      c10::DispatchKey::Batched,          c10::DispatchKey::Python};
+  if (!tensor.defined() || !tensor.is_cpu() || tensor.layout() != at::kStrided ||
+      tensor.is_quantized() || tensor.is_nested() || !tensor.has_storage() ||
+      tensor.key_set().has_any(kTransforms)) {
+    return false;
+  }
+  const std::size_t nbytes = tensor.nbytes();
+  if (nbytes > max_bytes) return false;
+  return nbytes == 0 ||
+         static_cast<std::size_t>(reach(tensor)) * tensor.itemsize() <= tensor.storage().nbytes();
+}
+
+namespace {
 
 at::Tensor on_host(const at::Tensor& tensor) {
   return tensor.is_cpu() ? tensor : tensor.detach().cpu();

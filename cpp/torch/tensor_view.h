@@ -1,6 +1,8 @@
 // A LibTorch tensor as the tensor room sees one: its own memory where it is on the host.
 #pragma once
 
+#include <cstddef>
+
 #include "tensor/commitment.h"
 
 namespace at {
@@ -20,5 +22,13 @@ Digest reshaped_digest(const at::Tensor& tensor, const Digest& data_root);
 
 // The data bytes of a tensor, as commit() hashes them; `out` has tensor.nbytes() bytes.
 void copy_data(const at::Tensor& tensor, MutableBytes out);
+
+// Whether a tensor is, as it stands, memory of the host that it does not reach beyond, of at most
+// `max_bytes` bytes: nothing that a layout, a transform or a subclass has a say in.
+bool is_ordinary(const at::Tensor& tensor, std::size_t max_bytes);
+
+// The memory of an ordinary tensor; the view borrows sizes and strides from it too. Throws
+// UnsupportedTensor for a dtype without a rule.
+TensorView view_of(const at::Tensor& tensor);
 
 }  // namespace torchnotary

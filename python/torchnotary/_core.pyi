@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'stored_dtypes', 'value_digest']
+__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'MemorySnapshot', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'stored_dtypes', 'value_digest']
 class Blake3:
     """
     BLAKE3 in pieces; threads may share it.
@@ -175,6 +175,16 @@ class Difference:
     @property
     def undefined(self) -> int:
         ...
+class MemorySnapshot:
+    """
+    The memory of objects themselves, beyond what every object has.
+    """
+    def __init__(self, objects: list) -> None:
+        ...
+    def holds(self) -> bool:
+        """
+        Whether it is, byte for byte, as it was.
+        """
 def blake3(data: typing_extensions.Buffer, key: typing_extensions.Buffer | None = None, context: str | None = None, length: typing.SupportsInt | typing.SupportsIndex = 32, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
     """
     BLAKE3 of a contiguous buffer: `length` bytes of the hash, of the keyed hash (`key`, 32
