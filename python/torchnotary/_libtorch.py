@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +25,7 @@ REBUILD = (
 )
 
 _loaded: ModuleType | None = None
+_is_missing = False
 
 
 def load() -> ModuleType:
@@ -36,6 +38,18 @@ def load() -> ModuleType:
     global _loaded
     if _loaded is None:
         _loaded = _checked_import()
+    return _loaded
+
+
+def available() -> ModuleType | None:
+    """``torchnotary._torch`` for what is merely slower without it; None while torch is not
+    imported, and where it cannot be loaded. Imports no torch and raises nothing."""
+    global _is_missing
+    if _loaded is None and not _is_missing and "torch" in sys.modules:
+        try:
+            load()
+        except NotaryError:
+            _is_missing = True
     return _loaded
 
 

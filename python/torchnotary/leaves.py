@@ -28,12 +28,12 @@ import json
 import struct
 import sys
 from collections import OrderedDict, UserDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
-from . import _core
+from . import _core, _libtorch
 from .commitment import view
 from .composite import Composite, composite_digests
 from .group_paths import by_call, path_in
@@ -41,6 +41,9 @@ from .group_paths import by_call, path_in
 INPUTS, OUTPUTS, TRACE = 1, 2, 3
 TREES = {"inputs": INPUTS, "outputs": OUTPUTS, "trace": TRACE}
 MAX_ROWS = 4096
+# Up to here a tensor is hashed in less time than finding out about it in Python takes, and than
+# letting go of the interpreter lock.
+SMALL_BYTES = 65536
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
 
@@ -106,16 +109,33 @@ class Leaf:
         return f"Leaf({self.path!r}, {self.kind!r}, shape={self.shape}, dtype={self.dtype})"
 
 
-def flatten_arguments(arguments: Mapping[str, Any], *, keep: bool = False) -> list[Leaf]:
-    """The leaves of bound arguments, in their order; ``keep`` keeps a copy of every value.
+def flatten_arguments(
+    arguments: Mapping[str, Any],
+    *,
+    keep: bool = False,
+    leave_out: Callable[[Any], bool] | None = None,
+) -> list[Leaf]:
+    """The leaves of bound arguments, in their order, but for those that ``leave_out`` says True of;
+    ``keep`` keeps a copy of every value.
 
     A value that contains itself is ``unbound`` where it does; an argument of more than
     ``MAX_VALUES`` values, containers included, is one ``unbound`` leaf.
     """
-    reader = _Reader(keep)
+    leaves: list[Leaf] = []
+    reader = None
+    small_digests = None if keep else _small_digests()
     for name, value in arguments.items():
+        if small_digests is not None:
+            leaf = _small_leaf(name, value, small_digests)
+            if leaf is not None:
+                leaves.append(leaf)
+                continue
+        if leave_out is not None and leave_out(value):
+            continue
+        if reader is None:
+            reader = _Reader(keep, leaves)
         reader.read(name, value)
-    return reader.leaves
+    return leaves
 
 
 def flatten_output(value: Any, *, keep: bool = False) -> list[Leaf]:
@@ -215,9 +235,10 @@ def _leaf_types(torch: Any, numpy: Any) -> tuple[type, ...]:
 class _Reader:
     """Turns values into leaves; a tensor that comes twice is hashed once."""
 
-    def __init__(self, keep: bool) -> None:
-        self.leaves: list[Leaf] = []
+    def __init__(self, keep: bool, leaves: list[Leaf]) -> None:
+        self.leaves = leaves
         self.keep = keep
+        self.small_digests = None if keep else _small_digests()
         libraries = sys.modules.get("torch"), sys.modules.get("numpy")
         self.tensors = _tensor_types(*libraries)
         self.simple = _leaf_types(*libraries)
@@ -239,7 +260,8 @@ class _Reader:
                 known = self.hashed.get(id(value))
                 if known is not None:
                     return known[0].at(path)
-                leaf = _tensor_leaf(path, value, self.keep)
+                small = self.small_digests and _small_leaf(path, value, self.small_digests)
+                leaf = small or _tensor_leaf(path, value, self.keep)
                 self.hashed[id(value)] = leaf, value
                 return leaf
             plain = encode_value(value)
@@ -308,6 +330,24 @@ class _Walk:
             return children_of(value, path)
         except Exception:  # a class that is not what it says it is
             return None
+
+
+def _small_digests() -> Callable | None:
+    """What hashes a small torch tensor in one step, where ``_torch`` can be had."""
+    extension = _libtorch.available()
+    return extension.small_digests if extension is not None else None
+
+
+def _small_leaf(path: str, value: Any, small_digests: Callable) -> Leaf | None:
+    """The leaf of a torch tensor that is small and ordinary; None for all other values."""
+    try:
+        found = small_digests(value, MAX_ROWS, SMALL_BYTES)
+    except Exception:
+        return None
+    if found is None:
+        return None
+    dtype, shape, run, digests = found
+    return Leaf(path, "tensor", digests, dtype, shape, run)
 
 
 def _tensor_leaf(path: str, value: Any, keep: bool) -> Leaf:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter, getitem, is_, itemgetter
 from typing import Any
 
+from . import _libtorch
 from .attributes import key_of
 from .manifest_diff import module_changes
 from .structure import (
@@ -101,6 +102,7 @@ class _Snapshot:
         self._take_tensors((node.name, node.module) for node in nodes)
         self._take_attributes(nodes)
         self._take_counts()
+        self._native = self._take_native(nodes)
 
     def _take_children(self, nodes: list[Node]) -> None:
         # Every node but the root stands under a key in its parent's table.
@@ -112,6 +114,7 @@ class _Snapshot:
             for key, child in node.module._modules.items()
             if child is None
         ]
+        self._absent_keys = [key for _, key in self._absent]
         self._child_entries = sum(len(node.module._modules) for node in nodes)
 
     def _take_tensors(self, modules: Iterable[tuple[str, Any]]) -> None:
@@ -124,6 +127,7 @@ class _Snapshot:
                     places.append((table, key, tensor))
                     state = (tensor, self._address(tensor), _version(tensor))
                     self._tensors[f"{name}.{key}" if name else key] = state
+        self._tables = tables
         self._empty = [table for table in tables if not len(table)]
         self._filled = [table for table in tables if len(table)]
         self._tensor_tables = [table for table, _, _ in places]
@@ -153,7 +157,8 @@ class _Snapshot:
                 values.append(value)
                 if (contents := _contents(value)) is not None:
                     live[id(contents)] = contents
-        self._owner, self._names, self._values = _picker(owners), names, values
+        self._owner, self._owners = _picker(owners), owners
+        self._names, self._values = names, values
         self._live = list(live.values())
         self._copies = [_copied(contents) for contents in self._live]
 
@@ -165,13 +170,42 @@ class _Snapshot:
         self._last_handle = self._handles.next_id
         self._has_hooks = any(keys for pair in self._hooks for keys in pair)
 
+    def _take_native(self, nodes: list[Node]) -> Any:
+        """The same as ``_torch`` compares it, an order of magnitude faster; None without it, and
+        where it could not read something that Python can."""
+        extension = _libtorch.available()
+        if extension is None or not self._is_plain:
+            return None
+        try:
+            native = extension.ModuleSnapshot(
+                self._modules,
+                [node.parent for node in nodes[1:]],
+                self._keys,
+                [index for index, _ in self._absent],
+                self._absent_keys,
+                self._owners,
+                self._names,
+                self._values,
+                self._tables,
+                self._tensor_tables,
+                self._tensor_keys,
+                self._held,
+            )
+            return native if native.holds() else None
+        except (RuntimeError, TypeError):
+            return None  # a tensor or a module of another making
+
     def training(self) -> bool:
         """Whether any module that still exists is in training mode."""
+        if self._native is not None:
+            return self._native.training()
         return True in [getattr(ref(), "training", False) for ref in self._modules]
 
     def holds(self) -> bool:
         """Whether nothing moved. False may be wrong, and asks for a comparison in full."""
         try:
+            if self._native is not None:
+                return self._native.holds() and self._rest_holds()
             return self._is_plain and self._nothing_moved()
         except Exception:
             # Something of another kind stands where it stood (a KeyError, a tensor compared with
@@ -197,6 +231,18 @@ class _Snapshot:
             and all([dicts[i][name] is method() for i, name, method in self._methods])
             and self._hooks_hold(dicts)
         )
+
+    def _rest_holds(self) -> bool:
+        """Whether what only Python can compare is as it was."""
+        if self._live != self._copies:
+            return False
+        number = self._handles.next_id
+        if number == self._last_handle and not self._methods and not self._has_hooks:
+            return True
+        dicts = list(map(self._dict_of, [ref() for ref in self._modules]))
+        return all(
+            [dicts[i][name] is method() for i, name, method in self._methods]
+        ) and self._hooks_hold(dicts)
 
     def _hooks_hold(self, dicts: list[dict]) -> bool:
         # torch numbers the hooks of a process; without a new number none was added anywhere.

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from torchnotary import _libtorch
 from torchnotary.watch import Watch
 
 
@@ -31,6 +32,13 @@ class Block(nn.Module):
 
     def forward(self, x):
         return self.norm(self.act(self.linear(x))) * self.mask
+
+
+@pytest.fixture(autouse=True, params=["_torch", "python"])
+def comparing(request, monkeypatch):
+    """What compares: ``_torch``, and Python where there is none."""
+    if request.param == "python":
+        monkeypatch.setattr(_libtorch, "available", lambda: None)
 
 
 @pytest.fixture
