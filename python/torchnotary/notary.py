@@ -24,6 +24,7 @@ from .capture import attachments, module_calls, surroundings, tracing
 from .capture.aside import aside, is_traced
 from .capture.call import Call
 from .capture.group import Group, GroupedCalls
+from .capture.interposed import interposed
 from .capture.job import CallJob, Signer, Stream
 from .capture.models import ModelBook
 from .capture.moment import LastRecords, Stretch
@@ -202,13 +203,15 @@ class Notary:
         Returned at once; its ``id`` and ``save`` wait until it is durable. Raises NotaryError
         where the last call got no record.
         """
-        record = self._last.get()
-        if isinstance(record, BaseException):
+        last = self._last.get()
+        if isinstance(last, BaseException):
             raise NotaryError(
-                f"the last call was not recorded: {record}",
+                f"the last call was not recorded: {last}",
                 next_step="mend the cause, or use strict=True to have calls raise",
-            ) from record
-        return record
+            ) from last
+        if last is not None and last.record is None:
+            last.record = Record.awaited(last)
+        return last.record if last is not None else None
 
     def flush(self) -> None:
         """Wait until every record made so far is durable; raise NotaryError if any call was
@@ -248,6 +251,10 @@ class Notary:
         """The call in progress; None where it passes unrecorded."""
         if is_paused() or is_traced():
             return None
+        return self._start(target, args, kwargs)
+
+    def _start(self, target: Any, args: tuple, kwargs: dict) -> Call | None:
+        """The same where it is known that calls are recorded here."""
         try:
             owner, arguments = target.bind(args, kwargs)
         except TypeError:
@@ -255,22 +262,22 @@ class Notary:
         try:
             if self._closed:
                 raise NotaryError("the notary is closed", next_step="make a new Notary")
+            hint = target.committed()
+            around = interposed()  # before its modes are set aside
             with aside():
                 committed = self._models.committed(
                     target.models(owner, arguments),
                     target.name or self.name,
                     named=target.models_are_named,
+                    hint=hint,
                 )
-                with self._running():  # the settings recorded are those in force in the call
-                    call = Call(
-                        target.code,
-                        committed,
-                        arguments,
-                        profile=self.profile,
-                        keep=self._keep,
-                        nonce=self._nonce.get(),
-                        labels=self._labels.get(),
-                    )
+                if committed is not hint and committed is not None:
+                    target.committed = weakref.ref(committed)
+                if self._scope is None:
+                    call = self._call(target, committed, arguments, around)
+                else:
+                    with self._running():  # the settings recorded are those in force in the call
+                        call = self._call(target, committed, arguments, around)
             group = self._group_here()
             if group is not None:
                 self._submit(group.make_room(call), waits=self.strict)
@@ -283,6 +290,20 @@ class Notary:
         except Exception as error:
             self._refuse(error)
             return None
+
+    def _call(
+        self, target: Any, committed: Any, arguments: dict[str, Any], around: dict[str, str]
+    ) -> Call:
+        return Call(
+            target.code,
+            committed,
+            arguments,
+            profile=self.profile,
+            around=around,
+            keep=self._keep,
+            nonce=self._nonce.get(),
+            labels=self._labels.get(),
+        )
 
     def _begin_trace(self, call: Call, target: Any, arguments: Mapping[str, Any]) -> None:
         if self._release_layer is None:
@@ -340,7 +361,7 @@ class Notary:
         except Exception as error:
             self._refuse(error, call.count)
             return
-        self._last.set(Record.awaited(ticket))
+        self._last.set(ticket)
         if waits:
             ticket.wait()
 

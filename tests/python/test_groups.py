@@ -459,7 +459,7 @@ def test_random_states_and_threads_of_single_calls_are_restored(notary):
     assert reproduce(record, draw, inputs).outcome == "bitwise"
     assert seen == before
     assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
-    assert list(record.random_states) == [0, 3]
+    assert list(record.random_states_by_call) == [0, 3]
     execution = record.predicate["execution"]
     assert execution["rng"]["torch"] is not None
     assert ["rng" in entry for entry in execution["calls"]] == [True, False]
@@ -556,7 +556,7 @@ def test_generations_of_a_group_go_on_with_one_another_s_random_state(notary, ll
     with notary.group():
         tokens = [llama.generate(**prompt(True)) for _ in range(3)]
     record = notary.last
-    assert recorded(notary) == 1 and list(record.random_states) == [0]
+    assert recorded(notary) == 1 and list(record.random_states_by_call) == [0]
     assert not torch.equal(tokens[0], tokens[1])
     found = reproduce(record, llama.generate, [prompt(True)] * 3)
     assert found.outcome == "bitwise" and "weights and structure" in found.model

@@ -11,6 +11,7 @@ import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
+from .module_calls import is_held
 from .tracing import is_tracing, unseen
 
 _NOTHING: AbstractContextManager[Any] = nullcontext()
@@ -26,6 +27,8 @@ def is_traced() -> bool:
     core = torch._C
     if core._get_tracing_state() is not None:
         return True
+    if not core._len_torch_dispatch_stack():
+        return False
     keys = core._TorchDispatchModeKey
     return (
         core._get_dispatch_mode(keys.FAKE) is not None
@@ -41,7 +44,7 @@ def aside() -> AbstractContextManager[Any]:
     if torch is None:
         return _NOTHING
     modes = torch._C._len_torch_dispatch_stack()
-    if not modes and not is_tracing():
+    if not modes and not (is_held("trace") and is_tracing()):
         return torch._C.DisableTorchFunction()
     from torch.utils._python_dispatch import _disable_current_modes
 

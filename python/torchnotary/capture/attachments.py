@@ -18,6 +18,7 @@ from typing import Any
 from ..structure import unwrap
 from . import module_calls
 from .aside import is_traced
+from .pause import is_paused
 from .subjects import is_module
 from .target import ModuleTarget
 from .tracing import call_hidden, hidden_by
@@ -116,10 +117,10 @@ def record_call(
     kwargs: dict,
     hidden: Any = None,
 ) -> Any:
-    """Run ``original`` as one recorded call of ``target``. ``hidden`` is the module where
-    ``original`` enters it past ``nn.Module.__call__``: a trace is told here if its operators cannot
-    be seen."""
-    call = notary._begin(target, args, kwargs)
+    """Run ``original``, which torch does not trace, as one recorded call of ``target``. ``hidden``
+    is the module where ``original`` enters it past ``nn.Module.__call__``: a trace is told here if
+    its operators cannot be seen."""
+    call = None if is_paused() else notary._start(target, args, kwargs)
     if call is None:
         return original(*args, **kwargs)
     try:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..leaves import Leaf, class_name, flatten_arguments, flatten_output
+from ..random_states import drawn, random_states
 from .models import CommittedModel
 from .subjects import is_module
-from .surroundings import CodeFacts, execution_now, random_state
+from .surroundings import CodeFacts, execution_now
 
 
 class Call:
@@ -23,6 +24,7 @@ class Call:
     __slots__ = (
         "broken",
         "code",
+        "drew",
         "execution",
         "ended",
         "exception",
@@ -51,6 +53,7 @@ class Call:
         arguments: Mapping[str, Any],
         *,
         profile: str,
+        around: dict[str, str],
         keep: bool,
         nonce: bytes | None,
         labels: Mapping[str, str],
@@ -67,12 +70,11 @@ class Call:
         self.status = "running"
         self.secret: bytes | None = None  # of the record, where it is needed before that is made
         self.tracing: Any = None
-        self.inputs = flatten_arguments(
-            {name: value for name, value in arguments.items() if not is_module(value)}, keep=keep
-        )
+        self.drew: dict[str, bytes] | None = None  # random states, once it is known which
+        self.inputs = flatten_arguments(arguments, keep=keep, leave_out=is_module)
         self.training = model.training() if model is not None else False
-        self.execution = execution_now(profile)
-        self.random_before = random_state()
+        self.execution = execution_now(profile, around)
+        self.random_before = random_states()
         self.started = time.time_ns()
 
     def add_output(self, path: str, value: Any) -> None:
@@ -96,15 +98,15 @@ class Call:
 
     def _end(self, status: str) -> None:
         self.ended = time.time_ns()
-        self.random_after = random_state()
+        self.random_after = random_states()
         self.status = status
 
-    def drew_random_numbers(self) -> bool:
-        return self.random_before is not None and self.random_before != self.random_after
-
-    def drawn_from(self) -> bytes | None:
-        """The random state before the call, None where it did not draw from it."""
-        return self.random_before if self.drew_random_numbers() else None
+    def drawn_states(self) -> dict[str, bytes]:
+        """The random states the call drew from, as they were before it."""
+        if self.drew is None:
+            self.drew = drawn(self.random_before, self.random_after)
+            self.random_before = self.random_after = None
+        return self.drew
 
 
 def device_of(model: CommittedModel | None) -> str:

@@ -197,11 +197,11 @@ class GroupedCalls:
     def ended(self) -> int:
         return max(call.ended for call in self.calls)
 
-    def drawn_from(self) -> list[list[Any]]:
+    def drawn_states(self) -> list[list[Any]]:
         """The random states that calls drew from, each with the number of its call; those that
         go on where the calls before left off are left out."""
-        states = ((number, call.drawn_from()) for number, call in enumerate(self.calls))
-        return [[number, state] for number, state in states if state is not None]
+        states = ((number, call.drawn_states()) for number, call in enumerate(self.calls))
+        return [[number, drawn] for number, drawn in states if drawn]
 
     def _numbered(self, tree: str) -> list[Leaf]:
         return [

@@ -84,7 +84,7 @@ class RandomStates:
     from and that are not where the calls before had left them."""
 
     def __init__(self) -> None:
-        self._left: bytes | None = None
+        self._left: Any = None
         self._continuing: set[Call] = set()
 
     def begins(self, call: Call, *, alone: bool) -> None:
@@ -93,12 +93,11 @@ class RandomStates:
             self._continuing.add(call)
 
     def ended(self, call: Call) -> None:
-        drew = call.drew_random_numbers()
-        if drew:
-            self._left = call.random_after
-        if not drew or call in self._continuing:
-            call.random_before = None
-        call.random_after = None
+        left = call.random_after
+        if call.drawn_states():
+            self._left = left
+            if call in self._continuing:
+                call.drew = {}
         self._continuing.discard(call)
 
 

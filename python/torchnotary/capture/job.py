@@ -19,10 +19,12 @@ from ..keys import MAX_PEM_BYTES, SigningKey
 from ..leaves import TREES, Leaf, line_of
 from ..log.private import PrivateParts
 from ..log.writer import Prepared
+from ..random_states import NAMES
 from ..statement.evidence import encode_evidence
 from ..statement.lines import canonical, encode_file, tree_of
 from ..statement.predicate import CLAIM, statement, utc
 from .call import Call, device_of
+from .environment import environment_changed
 from .group import GroupedCalls
 from .group_facts import grouped_execution
 from .surroundings import machine, ranks
@@ -227,24 +229,31 @@ def _private_files(traced: Any) -> dict[str, Any]:
 def _execution(call: Call | GroupedCalls) -> dict[str, Any]:
     if isinstance(call, GroupedCalls):
         return grouped_execution(call.calls, [_execution(one) for one in call.calls])
-    drawn_from = call.drawn_from()
     return {
         **machine(),
         **call.execution,
         "device": device_of(call.model),
+        "environment_changed": environment_changed(),
         "outcome": {"exception": call.exception, "status": call.status},
-        "rng": {"torch": hashlib.sha256(drawn_from).hexdigest() if drawn_from else None},
+        "rng": _random_digests(call),
         "training": call.training,
+    }
+
+
+def _random_digests(call: Call) -> dict[str, str | None]:
+    states = call.drawn_states()
+    return {
+        name: hashlib.sha256(states[name]).hexdigest() if name in states else None for name in NAMES
     }
 
 
 def _digests(call: Call | GroupedCalls) -> bytes:
     """What the private store keeps of a call besides secret and files, as MessagePack: the
-    unsalted digests of each line, and the random state where the call drew from it."""
+    unsalted digests of each line, and the random states the call drew from."""
     return msgspec.msgpack.encode(
         {
             "inputs": [leaf.digests for leaf in call.inputs],
             "outputs": [leaf.digests for leaf in call.outputs],
-            "random": call.drawn_from(),
+            "random": call.drawn_states(),
         }
     )

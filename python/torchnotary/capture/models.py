@@ -31,6 +31,8 @@ class CommittedModel:
         ``stale`` is what they were before they changed. Names of tensors begin with a model's own
         name where ``prefixed``, as they must where there are several.
         """
+        self.labels = list(models)
+        self.key: tuple = ()  # in the book that holds it
         self.references = [weakref.ref(module, forget) for module in models.values()]
         self.watches = {key: Watch(module) for key, module in models.items()}
         self.prefixed = prefixed
@@ -54,10 +56,10 @@ class CommittedModel:
 
     def alive(self, models: Mapping[str, Any]) -> bool:
         """Whether this still speaks of the very same module objects."""
-        return all(
-            reference() is module
-            for reference, module in zip(self.references, models.values(), strict=True)
-        )
+        for reference, module in zip(self.references, models.values(), strict=True):
+            if reference() is not module:
+                return False
+        return True
 
     def alive_models(self) -> list[tuple[str, Any]]:
         """The models with the prefix of the names of their tensors and modules."""
@@ -99,7 +101,10 @@ class CommittedModel:
         )
 
     def training(self) -> bool:
-        return any(watch.training() for watch in self.watches.values())
+        for watch in self.watches.values():
+            if watch.training():
+                return True
+        return False
 
     def _subject(self, models: Mapping[str, Any]) -> Any:
         return dict(models) if self.prefixed else next(iter(models.values()))
@@ -118,18 +123,28 @@ class ModelBook:
         self._lock = threading.Lock()
 
     def committed(
-        self, models: Mapping[str, Any], name: str | None, *, named: bool = False
+        self,
+        models: Mapping[str, Any],
+        name: str | None,
+        *,
+        named: bool = False,
+        hint: CommittedModel | None = None,
     ) -> CommittedModel | None:
         """The commitment to ``models``, made now if there is none or if they changed.
 
         Raises WeightsChanged in strict mode where they changed since they were committed; strict
         mode hashes them anew at every call, since writes past the version counter leave no trace.
         ``named`` says that a caller gave the names, so that even a single model goes by its own.
+        ``hint`` is what was returned for the same name before, which most often fits again.
         """
         if not models:
             return None
-        models = {key: unwrap(module) for key, module in models.items()}
-        key = (name, *((label, id(module)) for label, module in models.items()))
+        if hint is not None and self._stands(hint, models):
+            changes = hint.changes()
+            if not changes and not self._strict:
+                return hint
+        models = {label: unwrap(module) for label, module in models.items()}
+        key = (name, *models, *map(id, models.values()))
         entry = self._committed.get(key)
         if entry is None or not entry.alive(models):
             return self._commit(key, models, name, None, named)
@@ -137,6 +152,10 @@ class ModelBook:
         if self._strict:
             entry.require_unchanged(models, changes)
         return self._commit(key, models, name, entry, named) if changes else entry
+
+    def _stands(self, hint: CommittedModel, models: Mapping[str, Any]) -> bool:
+        current = self._committed.get(hint.key) is hint
+        return current and hint.labels == list(models) and hint.alive(models)
 
     def _commit(
         self,
@@ -157,6 +176,7 @@ class ModelBook:
                 committed.pop(key, None)  # with it go the tensors its watches hold
 
             fresh = CommittedModel(models, name, prefixed=prefixed, stale=stale, forget=forget)
+            fresh.key = key
             committed[key] = fresh
             return fresh
 

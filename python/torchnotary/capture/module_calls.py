@@ -54,6 +54,11 @@ def release(layer: str) -> None:
         _install(torch.nn.Module)
 
 
+def is_held(layer: str) -> bool:
+    """Whether anybody holds the layer."""
+    return _holders[layer] > 0
+
+
 def _install(module_class: Any) -> None:
     global _below_block
     _below_block = _layers["trace"] if _holders["trace"] else _plain_call
@@ -68,6 +73,11 @@ def call_below_block(module: Any, *args, **kwargs) -> Any:
 def plain_call(module: Any, *args, **kwargs) -> Any:
     """A module's call as torch has it."""
     return _plain_call(module, *args, **kwargs)
+
+
+def beneath(call: Callable) -> Callable:
+    """What stands below ``call`` where it is a layer of these, else itself."""
+    return _plain_call if call in _layers.values() else call
 
 
 def plain_start(thread: threading.Thread) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..determinism import settings_in_force
+from .environment import environment
 from .subjects import plain_function
 
 _parsing = threading.Lock()
@@ -146,11 +148,14 @@ def git_state(folder: str) -> dict[str, Any] | None:
 
 @functools.lru_cache(maxsize=1)
 def machine() -> dict[str, Any]:
-    """What does not change while the process lives: interpreter, platform, CPU capability."""
+    """What does not change while the process lives: interpreter, platform, CPU capability, versions
+    of what torch calls; and the environment as it was first read."""
     facts: dict[str, Any] = {
         "cpu": {"architecture": platform.machine(), "capability": None},
         "cuda": None,
         "driver": None,
+        "environment": environment(),
+        "libraries": {},
         "platform": f"{platform.system()}-{platform.machine()}",
         "python": platform.python_version(),
         "torch": None,
@@ -160,6 +165,7 @@ def machine() -> dict[str, Any]:
         facts["torch"] = str(torch.__version__)
         facts["cuda"] = torch.version.cuda
         facts["cpu"]["capability"] = torch.backends.cpu.get_cpu_capability()
+        facts["libraries"] = _libraries(torch.__config__.parallel_info())
         facts["build"] = hashlib.sha256(_build_of(torch).encode()).hexdigest()
     return facts
 
@@ -170,24 +176,32 @@ def _build_of(torch: Any) -> str:
     return "".join(line for line in lines if "CPU capability usage" not in line)
 
 
-def execution_now(profile: str) -> dict[str, Any]:
-    """The part of the ``execution`` section that a call may change, read at the call."""
+_LIBRARIES = {
+    "mkl": r"Math Kernel Library Version (.+?)(?: for |$)",
+    "onednn": r"MKL-DNN (.+)",
+    "openmp": r"^OpenMP (\d+)",
+    "parallel": r"ATen parallel backend: (.+)",
+}
+
+
+def _libraries(parallel_info: str) -> dict[str, str]:
+    """Versions of the libraries that are loaded and how torch runs in parallel, as torch tells."""
+    found = {name: re.search(rule, parallel_info, re.M) for name, rule in _LIBRARIES.items()}
+    return {name: match[1].strip() for name, match in found.items() if match}
+
+
+def execution_now(profile: str, around: dict[str, str]) -> dict[str, Any]:
+    """The part of the ``execution`` section that a call may change, read at the call; ``around`` is
+    what is interposed on its thread."""
     torch = sys.modules.get("torch")
     if torch is None:
-        return {"profile": profile, "settings": {}, "threads": None}
+        return {"interposed": around, "profile": profile, "settings": {}, "threads": None}
     return {
+        "interposed": around,
         "profile": profile,
         "settings": settings_in_force(),
         "threads": torch.get_num_threads(),
     }
-
-
-def random_state() -> bytes | None:
-    """State of torch's CPU generator (5,056 bytes), or None while torch is not imported."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return None
-    return torch.default_generator.get_state().numpy().tobytes()
 
 
 def ranks() -> tuple[int, int]:

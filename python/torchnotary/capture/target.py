@@ -17,6 +17,7 @@ class Target:
 
     def __init__(self, function: Callable, models: Any, name: str | None) -> None:
         self.function = function
+        self.committed: Callable[[], Any] = _nothing
         self.code = CodeFacts.of_function(function, name)
         self.name = name
         self.models_are_named = isinstance(models, Mapping)
@@ -24,7 +25,8 @@ class Target:
             models = dict(models) if self.models_are_named else {name or "model": models}
         self._models = models
         self._named = NamedModels(function) if models is None else None
-        self._signature = signature_of(function)
+        signature = self._signature = signature_of(function)
+        self._binder = Binder(signature)
         self.owner_name = self._owner_parameter()
         self._own_object = getattr(function, "__self__", None)
         if plain_function(function) is None and self._own_object is None:
@@ -35,7 +37,7 @@ class Target:
 
         Raises TypeError where the arguments do not fit the signature.
         """
-        owner, arguments = self._own_object, bind(self._signature, args, kwargs)
+        owner, arguments = self._own_object, self._binder.bind(args, kwargs)
         if self.owner_name is not None:
             owner = arguments.pop(self.owner_name, owner)
         return owner, arguments
@@ -63,17 +65,22 @@ class ModuleTarget:
 
     def __init__(self, module: Any, method: str, name: str | None) -> None:
         self.name = name or type(module).__name__
+        self.committed: Callable[[], Any] = _nothing
         self.code = CodeFacts.of_module(module, name)
         if method != "forward":
             self.code.name += f".{method}"
-        self._signature = signature_of(getattr(module, method))
+        self._binder = Binder(signature_of(getattr(module, method)))
         self._module = weakref.ref(module)
 
     def bind(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return None, bind(self._signature, args, kwargs)
+        return None, self._binder.bind(args, kwargs)
 
     def models(self, owner: Any, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         return {self.name: self._module()}
+
+
+def _nothing() -> None:
+    """Stands for a weak reference to the commitment of the last call, before there is one."""
 
 
 def signature_of(function: Callable) -> inspect.Signature | None:
@@ -82,6 +89,45 @@ def signature_of(function: Callable) -> inspect.Signature | None:
         return inspect.signature(function)
     except (TypeError, ValueError):
         return None
+
+
+class Binder:
+    """:func:`bind` for one signature; what is the same for all its calls is found out once."""
+
+    def __init__(self, signature: inspect.Signature | None) -> None:
+        self._signature = signature
+        parameters = list(signature.parameters.values()) if signature is not None else []
+        named = [p for p in parameters if p.kind not in _MANY]
+        self._names = tuple(p.name for p in named)
+        self._positional = sum(p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for p in named)
+        self._defaults = {p.name: p.default for p in named if p.default is not p.empty}
+        self._is_plain = signature is not None and all(
+            p.kind is not inspect.Parameter.POSITIONAL_ONLY for p in named
+        )
+
+    def bind(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments by name; raises TypeError where they do not fit."""
+        count, names = len(args), self._names
+        if not self._is_plain or count > self._positional:
+            return bind(self._signature, args, kwargs)
+        if not kwargs and count == len(names):
+            return {names[0]: args[0]} if count == 1 else dict(zip(names, args, strict=True))
+        arguments = dict(zip(names, args, strict=False))
+        left = len(kwargs)
+        for name in names[count:]:
+            if name in kwargs:
+                arguments[name] = kwargs[name]
+                left -= 1
+            elif name in self._defaults:
+                arguments[name] = self._defaults[name]
+            else:
+                break
+        if left or len(arguments) < len(names):
+            return bind(self._signature, args, kwargs)  # **kwargs, or the error to raise
+        return arguments
+
+
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def bind(

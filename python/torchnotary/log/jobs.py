@@ -8,7 +8,7 @@ import threading
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import NotaryError
 from ..keys import SigningKey
@@ -61,7 +61,7 @@ class _Owner(Protocol):
 class Ticket:
     """The receipt of a submitted job; it settles once the record is durable, or failed."""
 
-    __slots__ = ("_owner", "_settled", "_lock", "job", "entry", "error")
+    __slots__ = ("_owner", "_settled", "_lock", "job", "entry", "error", "record")
 
     def __init__(self, owner: _Owner, job: Job | None) -> None:
         self._owner = owner
@@ -72,6 +72,7 @@ class Ticket:
         self.job = job
         self.entry: EntryRef | None = None
         self.error: BaseException | None = None
+        self.record: Any = None  # what the receipt was shown as
 
     @property
     def settled(self) -> bool:

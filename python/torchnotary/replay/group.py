@@ -9,8 +9,9 @@ from ..capture.subjects import free_name
 from ..errors import NotaryError
 from ..group_paths import by_call, path_in
 from ..leaves import Leaf
+from ..random_states import set_states
 from ..statement.record import Record
-from .rerun import Outcome, conditions, items_of, run_here, set_random_state, set_threads
+from .rerun import Outcome, conditions, items_of, run_here, set_threads
 from .subject import Subject
 
 
@@ -77,7 +78,7 @@ def rerun_group(
 ) -> Iterator[tuple[int, Mapping[str, Any], Outcome]]:
     """Number, recorded outcome and outcome of each call, run again in their order under the
     record's conditions, with the thread count and random state of the single call."""
-    execution, states = record.predicate["execution"], record.random_states
+    execution, states = record.predicate["execution"], record.random_states_by_call
     said = {entry.get("call"): entry for entry in execution.get("calls") or []}
     recorded = by_call(lines, record.calls, lambda line: line["path"])
     with conditions(record):
@@ -87,7 +88,7 @@ def rerun_group(
             if execution.get("torch") is not None:
                 set_threads(entry.get("threads", execution.get("threads")))
             if number in states:
-                set_random_state(states[number])
+                set_states(states[number])
             items = items_of(path for path, _ in recorded[number])
             outcome = run_here(one, *own, end, keep=keep, items=items)
             outcome.leaves = [leaf.at(path_in(number, leaf.path)) for leaf in outcome.leaves]

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..capture.pause import pause
 from ..leaves import Leaf, class_name, flatten_output
+from ..random_states import in_force
 from ..statement.record import Record
 from .subject import Subject
 
@@ -32,7 +33,7 @@ class Outcome:
 def rerun(
     record: Record, subject: Subject, args: tuple, kwargs: dict[str, Any], *, keep: bool, items: int
 ) -> Outcome:
-    """Calls ``subject`` under the record's profile, thread count and random state.
+    """Calls ``subject`` under the record's profile, thread count and random states.
 
     ``keep`` keeps the values of the leaves; ``items`` is how many items to take from a generator
     whose consumer stopped early.
@@ -57,20 +58,19 @@ def run_here(
 
 @contextmanager
 def conditions(record: Record) -> Iterator[None]:
-    """The record's profile, threads and random state inside the block, and no recording; what was
+    """The record's profile, threads and random states inside the block, and no recording; what was
     there before afterwards, on every way out."""
     execution = record.predicate["execution"]
     threads = execution.get("threads")
     with ExitStack() as stack:
         stack.enter_context(pause())
         if execution.get("torch") is None:
+            stack.enter_context(in_force(record.random_states))
             yield  # recorded without torch, so it has no settings of torch's either
             return
         import torch
 
-        stack.callback(torch.default_generator.set_state, torch.default_generator.get_state())
-        if record.random_state is not None:
-            set_random_state(record.random_state)
+        stack.enter_context(in_force(record.random_states))
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         set_threads(threads)
         if execution.get("profile") == "deterministic":
@@ -78,13 +78,6 @@ def conditions(record: Record) -> Iterator[None]:
 
             stack.enter_context(determinism_scope())
         yield
-
-
-def set_random_state(state: bytes) -> None:
-    """Sets torch's CPU generator to a recorded state."""
-    import torch
-
-    torch.default_generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
 
 
 def set_threads(threads: Any) -> None:

@@ -44,12 +44,14 @@ def in_words(found: Iterable[Change]) -> str:
 
 def execution_now(profile: str, device: str, training: bool) -> dict[str, Any]:
     """The ``execution`` section a call made now would have, but for its outcome."""
-    from ..capture import surroundings
+    from ..capture import environment, surroundings
+    from ..capture.interposed import interposed
 
     return {
         **surroundings.machine(),
-        **surroundings.execution_now(profile),
+        **surroundings.execution_now(profile, interposed()),
         "device": device,
+        "environment_changed": environment.environment_changed(),
         "training": training,
     }
 
@@ -76,4 +78,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     text = str(value)
-    return f"{text[:12]}…" if len(text) > 40 else text
+    if _is_digest(text):
+        return f"{text[:12]}…"
+    return f"{text[:79]}…" if len(text) > 80 else text
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")

@@ -200,14 +200,15 @@ class Record:
         return [[digest for digest, _ in opened.get(number, [])] for number in range(count)]
 
     @property
-    def random_state(self) -> bytes | None:
-        """State of torch's CPU generator before the call, where the call drew from it and this
-        machine's private store has it."""
-        state = self._private_digests()["random"] if self.private is not None else None
-        return state if self.calls is None else None
+    def random_states(self) -> dict[str, bytes]:
+        """The random states the call drew from, as they were before it, by name (see
+        random_states.py); empty for a group, and where this machine's private store does not have
+        them."""
+        states = self._private_digests()["random"] if self.private is not None else {}
+        return states if self.calls is None else {}
 
     @property
-    def random_states(self) -> dict[int, bytes]:
+    def random_states_by_call(self) -> dict[int, dict[str, bytes]]:
         """Of a group: the states its calls drew from by number of the call, but for those where
         the call before had left them; empty where this machine's private store has none."""
         if self.calls is None or self.private is None:
