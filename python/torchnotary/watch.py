@@ -39,6 +39,8 @@ from .structure import (
 
 _version_of = attrgetter("_version")
 _modules_of = itemgetter("_modules")
+_parameters_of = itemgetter("_parameters")
+_buffers_of = itemgetter("_buffers")
 _hooks_of = itemgetter(*HOOK_TABLES)
 # Held weakly: a bound method leads back to its module.
 _METHODS = (types.MethodType, functools.partial)
@@ -128,6 +130,7 @@ class _Snapshot:
                     state = (tensor, self._address(tensor), _version(tensor))
                     self._tensors[f"{name}.{key}" if name else key] = state
         self._tables = tables
+        self._parameter_tables, self._buffer_tables = tables[::2], tables[1::2]
         self._empty = [table for table in tables if not len(table)]
         self._filled = [table for table in tables if len(table)]
         self._tensor_tables = [table for table, _, _ in places]
@@ -219,6 +222,8 @@ class _Snapshot:
         return (
             sum(map(len, dicts)) == self._entries
             and sum(map(len, tables)) == self._child_entries
+            and all(map(is_, map(_parameters_of, dicts), self._parameter_tables))
+            and all(map(is_, map(_buffers_of, dicts), self._buffer_tables))
             and sum(map(len, self._filled)) == self._tensor_entries
             and not any(self._empty)
             and all(map(is_, map(getitem, self._table_of_parent(tables), self._keys), modules[1:]))

@@ -59,6 +59,15 @@ def replace_parameter(model):
     model.linear.weight = nn.Parameter(model.linear.weight.detach().clone())
 
 
+def replace_table_of_parameters(model):
+    tables = vars(model.linear)
+    tables["_parameters"] = dict(tables["_parameters"], weight=nn.Parameter(torch.ones(3, 3)))
+
+
+def replace_table_of_buffers(model):
+    vars(model)["_buffers"] = {"mask": torch.zeros(3)}
+
+
 def add_parameter(model):
     model.norm.register_parameter("extra", nn.Parameter(torch.ones(1)))
 
@@ -111,6 +120,8 @@ CHANGES = {
     edit_in_place: "linear.weight: edited in place",
     replace_data: "linear.weight: moved to other memory",
     replace_parameter: "linear.weight: replaced by another tensor",
+    replace_table_of_parameters: "linear.weight: replaced by another tensor",
+    replace_table_of_buffers: "mask: replaced by another tensor",
     add_parameter: "norm.extra: added",
     add_buffer_where_there_was_none: "linear.extra: added",
     set_absent_parameter: "bias: replaced by another tensor",
