@@ -14,6 +14,7 @@
 #include "bindings/buffers.h"
 #include "bindings/calls.h"
 #include "bindings/errors.h"
+#include "bindings/sealing.h"
 #include "bindings/tracer.h"
 #include "bindings/watch.h"
 #include "torch/determinism.h"
@@ -58,7 +59,9 @@ void translate_torch_error(std::exception_ptr pointer) {
 
 PYBIND11_MODULE(_torch, m) {
   m.doc() =
-      "What needs LibTorch: the determinism scope, the operator tracer, tensors read in place.";
+      "What needs LibTorch: the determinism scope, the operator tracer, sealed tensors, and "
+      "tensors "
+      "read where they lie.";
   py::register_local_exception_translator(translate_torch_error);
   tn::register_errors();
   tn::check_precision_cells();
@@ -85,5 +88,6 @@ PYBIND11_MODULE(_torch, m) {
         "Raises UnsupportedTensor for sparse, quantised, nested, oneDNN and meta tensors.");
   tn::bind_tracer(m);
   tn::define_calls(m);
+  tn::define_sealing(m);
   tn::define_watch(m);
 }

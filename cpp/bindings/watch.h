@@ -50,13 +50,17 @@ class ModuleSnapshot {
 
   // Whether nothing moved. Raises where a module is gone or is no longer one.
   bool holds() const {
+    static const auto* parameters = new py::str("_parameters");
+    static const auto* buffers = new py::str("_buffers");
     const auto look = look_at_modules();
     for (std::size_t i = 0; i < modules_.size(); ++i) {
       const Module& module = modules_[i];
       if (length(look[i].attributes) != module.attributes ||
           length(look[i].children) != module.children ||
           (module.parent >= 0 && find(look[static_cast<std::size_t>(module.parent)].children,
-                                      module.key) != look[i].module)) {
+                                      module.key) != look[i].module) ||
+          find(look[i].attributes, *parameters) != tables_[2 * i].table ||
+          find(look[i].attributes, *buffers) != tables_[2 * i + 1].table) {
         return false;
       }
     }
@@ -168,8 +172,9 @@ inline void define_watch(py::module_& m) {
       "in\n"
       "`modules[parents[i]]`, and None under `absent_keys[i]` in `modules[absent_parents[i]]`.\n"
       "Attribute `names[i]` of `modules[owners[i]]` is `values[i]`.\n"
-      "`tables` are all dictionaries of parameters and buffers, and `tensors[i]` stands under\n"
-      "`tensor_keys[i]` in `tensor_tables[i]`.")
+      "`tables` are the dictionaries of parameters and of buffers of each module, and "
+      "`tensors[i]`\n"
+      "stands under `tensor_keys[i]` in `tensor_tables[i]`.")
       .def(py::init<py::list, py::list, py::list, py::list, py::list, py::list, py::list, py::list,
                     py::list, py::list, py::list, py::list>(),
            "modules"_a, "parents"_a, "keys"_a, "absent_parents"_a, "absent_keys"_a, "owners"_a,

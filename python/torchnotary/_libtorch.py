@@ -105,3 +105,8 @@ def _built_version() -> str:
 
 def _minor(version: str) -> str:
     return ".".join(version.split("+")[0].split(".")[:2])
+
+
+def is_loaded() -> bool:
+    """Whether :func:`load` has been called with success in this process."""
+    return _loaded is not None
