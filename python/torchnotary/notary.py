@@ -120,18 +120,19 @@ class Notary:
 
         Attaching twice is attaching once. Calls in training mode with gradients pass unrecorded,
         with one warning; so do calls inside another recorded call of this notary.
+
+        ``seal`` moves parameters and buffers into memory that cannot be written, until
+        :meth:`detach`: torch's operators raise NotaryError instead, other writes fault
+        (docs/weights.md). Raises UnsupportedTensor, naming it, where a tensor is not plain memory
+        on the host.
         """
-        if seal:
-            raise NotaryError(
-                "seal=True is not available in this version",
-                next_step="leave it out; strict=True refuses calls of a changed model",
-            )
         _require_module(model)
-        attachments.attach(self, model, name or self.name)
+        attachments.attach(self, model, name or self.name, seal)
         return model
 
     def detach(self, model: Any) -> Any:
-        """Stop recording calls of ``model`` and return it; nothing where it was not attached."""
+        """Stop recording calls of ``model`` and return it; nothing where it was not attached. What
+        was sealed for this notary becomes ordinary, writable memory again."""
         _require_module(model)
         attachments.detach(self, model)
         return model

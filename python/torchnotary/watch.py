@@ -78,6 +78,10 @@ class Watch:
         root = self._root()
         return root is None or bool(self._taken.tensor_changes(_Snapshot(root)))
 
+    def tensors(self) -> list[Any]:
+        """The parameters and buffers as they were taken."""
+        return [tensor for tensor, _, _ in self._taken._tensors.values() if tensor is not None]
+
     def training(self) -> bool:
         """Whether any module is in training mode."""
         return self._taken.training()

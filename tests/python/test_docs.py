@@ -45,6 +45,13 @@ def test_the_examples_of_recording_run_one_after_the_other(tmp_path, monkeypatch
     ]
 
 
+def test_the_example_of_sealing_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_blocks(DOCS / "weights.md", tmp_path)
+    text = capsys.readouterr().out
+    assert text.startswith("aten::fill_ would write to sealed memory: 0.weight. Next: ")
+
+
 def test_the_sessions_of_the_command_line_go_as_printed(tmp_path):
     document = DOCS / "cli.md"
     printed, now = _typed(document.read_text()), _typed(rewritten(document, tmp_path))

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+from ..sealing import seal as seal_memory
+from ..sealing import unseal
 from ..structure import unwrap
 from . import module_calls
 from .aside import is_traced
@@ -39,6 +41,7 @@ class Recorder:
         self.notary = notary
         self.slot = slot
         self.target = target
+        self.seals = False
         self.inner = module.__dict__.get(slot)
         if self.inner is None and not hasattr(type(module), slot):
             self.inner = getattr(module, slot)  # found elsewhere: a compiled module's own
@@ -136,8 +139,11 @@ def record_call(
     return result
 
 
-def attach(notary: Any, module: Any, name: str | None) -> None:
-    """Put recorders on a module; nothing where this notary's are there already."""
+def attach(notary: Any, module: Any, name: str | None, seal: bool) -> None:
+    """Put recorders on a module, whose memory is sealed first where ``seal``; nothing where this
+    notary's are there already."""
+    if seal:
+        seal_memory(module)
     for slot in _SLOTS:
         if not _can_be_recorded(module, slot) or _find(notary, module, slot):
             continue
@@ -145,6 +151,8 @@ def attach(notary: Any, module: Any, name: str | None) -> None:
         module.__dict__[slot] = Recorder(notary, module, slot, target)
     for slot in ("__getstate__", "_replicate_for_data_parallel"):
         module.__dict__.setdefault(slot, Departure(module, slot))
+    if seal:
+        _find(notary, module, "_call_impl")[1].seals = True
 
 
 def _can_be_recorded(module: Any, slot: str) -> bool:
@@ -167,12 +175,15 @@ def _find(notary: Any, module: Any, slot: str) -> tuple[Recorder | None, Recorde
 
 
 def detach(notary: Any, module: Any) -> None:
-    """Take this notary's recorders off a module; other notaries' stay."""
+    """Take this notary's recorders off a module; other notaries' stay. What it sealed becomes
+    ordinary memory, unless another one sealed it too."""
+    sealed = False
     for slot in _SLOTS:
         found = _find(notary, module, slot)
         if found is None:
             continue
         before, recorder = found
+        sealed = sealed or recorder.seals
         if before is not None:
             before.inner = recorder.inner
         elif recorder.inner is None or slot == "generate" and not _stood_on(recorder):
@@ -183,6 +194,15 @@ def detach(notary: Any, module: Any) -> None:
         for slot in ("__getstate__", "_replicate_for_data_parallel"):
             if isinstance(module.__dict__.get(slot), Departure):
                 del module.__dict__[slot]
+    if sealed and not _is_sealed_by_others(module):
+        unseal(module)
+
+
+def _is_sealed_by_others(module: Any) -> bool:
+    recorder = module.__dict__.get("_call_impl")
+    while isinstance(recorder, Recorder) and not recorder.seals:
+        recorder = recorder.inner
+    return isinstance(recorder, Recorder)
 
 
 def _stood_on(recorder: Recorder) -> bool:

@@ -71,6 +71,7 @@ class MergedModels:
             "changed": any(one.section["changed"] for one in committed),
             "class": "+".join(part.cls for part in parts),
             "name": "+".join(named),
+            "sealed": all(one.section["sealed"] for one in committed),
             "structure": manifest.structure.to_json(),
             "weights": manifest.weights.to_json() if manifest.weights else None,
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import WeightsChanged
 from ..manifest import Manifest
+from ..sealing import is_sealed
 from ..statement.lines import encode_file, parse
 from ..structure import unwrap
 from ..watch import Watch
@@ -38,12 +39,14 @@ class CommittedModel:
         self.prefixed = prefixed
         reuse = stale.manifest if stale is not None and not stale.tensors_changed() else None
         self.manifest = manifest = Manifest.of(self._subject(models), reuse=reuse)
+        self.sealed = self.is_sealed_now()
         self.files: dict[str, bytes] = {}
         self.traced: Any = None  # what traces of its calls share (tracing.py)
         self.section: dict[str, Any] = {
-            "changed": stale is not None,
+            "changed": stale is not None and not stale.is_of(manifest),
             "class": _classes(models),
             "name": name or "+".join(models),
+            "sealed": self.sealed,
             "structure": None,
             "weights": None,
         }
@@ -85,12 +88,20 @@ class CommittedModel:
         """Whether any tensor changed, or may have: what was hashed of them no longer stands."""
         return any(watch.tensors_changed() for watch in self.watches.values())
 
+    def is_sealed_now(self) -> bool:
+        """Whether all tensors of all models lie in sealed memory."""
+        return is_sealed(tensor for watch in self.watches.values() for tensor in watch.tensors())
+
+    def is_of(self, manifest: Manifest) -> bool:
+        """Whether the commitment is to what the manifest says."""
+        return manifest.weights_root == self.manifest.weights_root and (
+            manifest.structure_root == self.manifest.structure_root
+        )
+
     def require_unchanged(self, models: Mapping[str, Any], changes: list[str]) -> None:
         """Raise WeightsChanged, naming what changed, unless everything hashes as committed."""
         manifest = Manifest.of(self._subject(models))
-        if manifest.weights_root == self.manifest.weights_root and (
-            manifest.structure_root == self.manifest.structure_root
-        ):
+        if self.is_of(manifest):
             return
         difference = str(self.manifest.diff(manifest))
         raise WeightsChanged(
@@ -133,7 +144,8 @@ class ModelBook:
         """The commitment to ``models``, made now if there is none or if they changed.
 
         Raises WeightsChanged in strict mode where they changed since they were committed; strict
-        mode hashes them anew at every call, since writes past the version counter leave no trace.
+        mode hashes them anew at every call, since writes past the version counter leave no trace,
+        unless they are sealed, which leaves no way to write.
         ``named`` says that a caller gave the names, so that even a single model goes by its own.
         ``hint`` is what was returned for the same name before, which most often fits again.
         """
@@ -141,7 +153,7 @@ class ModelBook:
             return None
         if hint is not None and self._stands(hint, models):
             changes = hint.changes()
-            if not changes and not self._strict:
+            if not changes and (hint.sealed or not self._strict):
                 return hint
         models = {label: unwrap(module) for label, module in models.items()}
         key = (name, *models, *map(id, models.values()))
@@ -149,8 +161,11 @@ class ModelBook:
         if entry is None or not entry.alive(models):
             return self._commit(key, models, name, None, named)
         changes = entry.changes()
+        if not changes and (entry.sealed or not self._strict):
+            return entry
         if self._strict:
             entry.require_unchanged(models, changes)
+        # What was moved, into sealed memory or out of it, is committed anew as what it is.
         return self._commit(key, models, name, entry, named) if changes else entry
 
     def _stands(self, hint: CommittedModel, models: Mapping[str, Any]) -> bool:
