@@ -1,12 +1,12 @@
 """
-What needs LibTorch: the determinism scope, the operator tracer, tensors read in place.
+What needs LibTorch: the determinism scope, the operator tracer, sealed tensors, and tensors read where they lie.
 """
 from __future__ import annotations
 import collections.abc
 import torch
 import typing
 import typing_extensions
-__all__: list[str] = ['DeterminismScope', 'ModuleSnapshot', 'TORCH_MINOR', 'TraceBytes', 'TracedModel', 'Tracer', 'commit', 'cpu_random_state', 'enter_module', 'leave_module', 'note_thread', 'pause_tracing', 'resume_tracing', 'settings_fingerprint', 'small_digests']
+__all__: list[str] = ['DeterminismScope', 'ModuleSnapshot', 'TORCH_MINOR', 'TraceBytes', 'TracedModel', 'Tracer', 'commit', 'cpu_random_state', 'enter_module', 'is_sealed', 'leave_module', 'note_thread', 'pause_tracing', 'resume_tracing', 'seal', 'settings_fingerprint', 'small_digests', 'unseal']
 class DeterminismScope:
     """
     Every deterministic setting of torch, from construction to leave() or destruction.
@@ -76,7 +76,7 @@ class Tracer:
         """
         Add a line: pieces of JSON, with a commitment over each digest between them.
         """
-    def set_root(self, path: str) -> None:
+    def set_root(self, path: str | None) -> None:
         """
         The path of operators in no module.
         """
@@ -137,8 +137,8 @@ class ModuleSnapshot:
     `modules` are weak references, the root's first; `modules[i + 1]` stands under `keys[i]` in
     `modules[parents[i]]`, and None under `absent_keys[i]` in `modules[absent_parents[i]]`.
     Attribute `names[i]` of `modules[owners[i]]` is `values[i]`.
-    `tables` are all dictionaries of parameters and buffers, and `tensors[i]` stands under
-    `tensor_keys[i]` in `tensor_tables[i]`.
+    `tables` are the dictionaries of parameters and of buffers of each module, and `tensors[i]`
+    stands under `tensor_keys[i]` in `tensor_tables[i]`.
     """
     def __init__(self, modules: list, parents: list, keys: list, absent_parents: list, absent_keys: list, owners: list, names: list, values: list, tables: list, tensor_tables: list, tensor_keys: list, tensors: list) -> None:
         ...
@@ -167,6 +167,10 @@ def enter_module(module: typing.Any) -> int:
     Tell this thread's tracers that a module is called: 0 where there is none to tell, else the
     role of the module, and leave_module() is to follow.
     """
+def is_sealed(tensor: torch.Tensor) -> bool:
+    """
+    Whether the memory of a tensor is sealed.
+    """
 def leave_module() -> None:
     """
     Tell them that it returned.
@@ -181,6 +185,15 @@ def pause_tracing() -> int:
     """
 def resume_tracing(paused: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
+def seal(tensors: collections.abc.Sequence[tuple[str, torch.Tensor]]) -> None:
+    """
+    Move (name, tensor) pairs into sealed memory; the tensors stay the same objects, and
+    those that share memory share it again. torch's operators raise NotaryError instead of
+    writing to them, everything else faults.
+    
+    Raises UnsupportedTensor, before anything is moved, for a tensor that is not plain
+    memory on the host; NotaryError where the system gives no memory.
+    """
 def settings_fingerprint() -> bytes:
     """
     Bytes that differ whenever a setting that settings_in_force() reads from LibTorch, or this
@@ -192,5 +205,9 @@ def small_digests(value: typing.Any, max_rows: typing.SupportsInt | typing.Suppo
     has them: one digest for `run` rows of axis 0, or one in all (run 0) where the rank is
     below 2 or axis 0 is empty. None for other values, and for tensors that are not simply
     memory of the CPU.
+    """
+def unseal(tensors: collections.abc.Sequence[tuple[str, torch.Tensor]]) -> None:
+    """
+    Put those of the (name, tensor) pairs that are sealed on ordinary copies.
     """
 TORCH_MINOR: str = '2.13'
