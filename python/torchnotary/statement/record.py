@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MalformedRecord, NotaryError, VerificationFailed
 from ..group_paths import by_call
+from ..leaves import TREES
 from . import container
 from .bundle import Bundle
 from .lines import parse, parse_file
 from .openings import Openings, decode_openings, derive, encode_openings
 from .predicate import check_statement
+from .trace import DIGESTS, split_digests
 
 if TYPE_CHECKING:
     from .row_opening import RowOpening
@@ -183,21 +185,25 @@ class Record:
 
     def opened(self, tree: str) -> dict[int, list[tuple[bytes, bytes]]] | None:
         """(digest, salt) of each slot by line number, travelling or derived from this machine's
-        private store; None where neither has them. ``tree`` is ``inputs`` or ``outputs``."""
+        private store; None where neither has them. ``tree`` is ``inputs``, ``outputs`` or
+        ``trace``."""
         if tree in self.openings:
             return self.openings[tree]
-        if self.private is None:
-            return None
-        return derive(self.private.secret, tree, self._private_digests()[tree])
+        digests = self._unsalted(tree)
+        return None if digests is None else derive(self.private.secret, tree, digests)
 
     def digests(self, tree: str) -> list[list[bytes]] | None:
-        """Unsalted digests by line (one a row run, one for a whole leaf, none for unbound), or
-        None where they are neither disclosed nor in this machine's private store."""
-        opened = self.opened(tree)
-        if opened is None:
+        """Unsalted digests by line (one a row run or slot, one for a whole leaf, none where a
+        line is not opened), or None where they are neither disclosed nor in this machine's private
+        store."""
+        if tree in self.openings:
+            opened = self.openings[tree]
+            count = (self.predicate[tree] or {"size": 0})["size"]
+            return [[digest for digest, _ in opened.get(number, [])] for number in range(count)]
+        digests = self._unsalted(tree)
+        if digests is None:
             return None
-        count = (self.predicate[tree] or {"size": 0})["size"]
-        return [[digest for digest, _ in opened.get(number, [])] for number in range(count)]
+        return [[line[i : i + 32] for i in range(0, len(line), 32)] for line in digests]
 
     @property
     def random_states(self) -> dict[str, bytes]:
@@ -214,6 +220,15 @@ class Record:
         if self.calls is None or self.private is None:
             return {}
         return dict(self._private_digests()["random"])
+
+    def _unsalted(self, tree: str) -> list[bytes] | None:
+        """The digests of each line in one, from this machine's private store."""
+        if self.private is None:
+            return None
+        if tree != "trace":
+            return self._private_digests()[tree]
+        data = self.private.file(DIGESTS)
+        return None if data is None else list(split_digests(data))
 
     def _private_digests(self) -> dict[str, Any]:
         import msgspec
@@ -278,10 +293,11 @@ class Record:
         """Write the record as one ``.tnr`` file, atomically.
 
         ``disclose`` names what travels beside the signed roots: ``inputs``, ``outputs`` (line
-        file, digests and salts; the values too where evidence is full), ``weights``,
-        ``structure``. ``inputs`` (arguments as a dict or tuple) and ``outputs`` (the returned
-        value) are checked against the record and travel with it. Raises NotaryError where this
-        machine cannot disclose what is asked, and VerificationFailed where given values differ.
+        file, digests and salts; the values too where evidence is full), ``trace`` (line file,
+        digests and salts), ``weights``, ``structure``. ``inputs`` (arguments as a dict or tuple)
+        and ``outputs`` (the returned value) are checked against the record and travel with it.
+        Raises NotaryError where this machine cannot disclose what is asked, and VerificationFailed
+        where given values differ.
         """
         members = {
             "bundle.json": self.bundle.encode(),
@@ -297,7 +313,7 @@ class Record:
         openings = dict(self.openings)
         for name in names:
             files[f"{name}.jsonl"] = self._own_file(name)
-            if name in given:
+            if name in TREES:
                 opened = self.opened(name)
                 if opened is None:
                     raise _not_ours(name)

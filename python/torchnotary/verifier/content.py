@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import MalformedRecord, NotaryError, RootMismatch, VerificationFailed
+from ..errors import MalformedRecord, NotaryError, VerificationFailed
 from ..leaves import argument_in_group, flatten_given, top_level
-from ..statement import lines as line_files
 from ..statement.record import Record
 from ..statement.values import (
     Line,
@@ -20,6 +19,7 @@ from ..statement.values import (
 )
 from .case import Case, Finding, not_checked, passed
 from .integrity import check_file
+from .trees import signed_values
 
 _DISCLOSED = "ask for a disclosed copy: torchnotary save ID -o FILE --disclose inputs,outputs"
 _AS_SAVED = "ask its maker for the record as torchnotary saved it"
@@ -145,24 +145,13 @@ def travelling_lines(record: Record, tree: str) -> list[Line] | None:
         return None
     subjects = {s["name"]: s["digest"]["sha256"] for s in record.statement["subject"]}
     check_file(name, data, subjects[name])
-    return _parsed(data, record.predicate[tree], name)
+    return leaf_lines(signed_values(data, record.predicate[tree], name), name)
 
 
 def recorded_lines(record: Record, tree: str) -> list[Line] | None:
     """The parsed lines of a tree, travelling or from this machine's private store."""
     name = f"{tree}.jsonl"
     data = record.file(name) if record.predicate[tree] is not None else None
-    return None if data is None else _parsed(data, record.predicate[tree], name)
-
-
-def _parsed(data: bytes, claimed: Mapping[str, Any], name: str) -> list[Line]:
-    scanned = list(line_files.scan_file(data, name=name))
-    tree = line_files.tree_of([line for line, _ in scanned])
-    if (tree.root, tree.size) != (claimed["root"], claimed["size"]):
-        raise RootMismatch(
-            f"{name} does not have the root and size that were signed",
-            expected=f"{claimed['root']} of {claimed['size']} lines",
-            actual=f"{tree.root} of {tree.size} lines",
-            next_step="ask its maker for the record again; this file was changed",
-        )
-    return leaf_lines([value for _, value in scanned], name)
+    if data is None:
+        return None
+    return leaf_lines(signed_values(data, record.predicate[tree], name), name)

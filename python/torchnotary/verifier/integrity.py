@@ -8,7 +8,9 @@ from ..errors import MalformedRecord, NotaryError, VerificationFailed
 from ..keys import is_trusted
 from ..statement import envelope
 from ..statement.record import Record
+from ..statement.trace import TRACE, check_trace_openings
 from .case import Case, Finding, failed, not_checked, passed
+from .trees import recorded_trace
 
 # Which step answers for a line file that travels; one without a step belongs to the format.
 STEP_OF_FILE = {
@@ -42,13 +44,24 @@ def check_format(case: Case) -> Finding:
             )
         if name not in STEP_OF_FILE:
             check_file(name, data, subjects[name])
-    unknown = sorted(set(record.openings) - {"inputs", "outputs"})
-    if unknown:
-        raise MalformedRecord(
-            f"openings of the {unknown[0]} are not known to this version",
-            next_step="use the torchnotary version that wrote it",
-        )
-    return passed(f"one encoding, {len(record.files)} line files travel with it")
+    trace = _check_trace(record)
+    return passed(f"one encoding, {len(record.files)} line files travel with it{trace}")
+
+
+def _check_trace(record: Record) -> str:
+    """What to say of a trace that travels; raises unless its lines are well-formed, those that were
+    signed, and every opening opens one of them."""
+    opened = record.openings.get("trace", {})
+    if TRACE not in record.files:
+        if opened:
+            raise MalformedRecord(
+                f"digests of the trace travel without {TRACE}",
+                next_step="ask its maker for the record as torchnotary saved it",
+            )
+        return ""
+    lines = recorded_trace(record)
+    check_trace_openings(lines, opened)
+    return f"; the trace's {len(lines)} lines are the signed ones, {len(opened)} of them opened"
 
 
 def check_file(name: str, data: bytes, expected: str) -> None:
