@@ -340,3 +340,30 @@ def test_an_operator_in_the_place_of_another_is_told_from_one_left_out_beside_it
 
     found = compare_traces(trace(program()), trace(planted(change)))
     assert found.first.module == "1.dense" and found.first.what == "aten::linear → absent"
+
+
+def test_a_view_recorded_in_two_ways_accuses_nobody():
+    """What an operator more has hashed changes how later views are written down."""
+    y = X * 2
+    made = {"line": 0, "output": 0}
+    double = operator("aten::mul", "a", {"self": tensor(X, {"input": "x"})}, [tensor(y)])
+    peek = operator("aten::sum", "b", {"self": tensor(y[1], made)}, [tensor(y[1].sum())])
+
+    def negate(row):
+        return operator("aten::neg", "c", {"self": row}, [tensor(-y[1])])
+
+    of_whole = tensor(y, made, view={"offset": 3, "strides": [1]}) | {"shape": [3]}
+    a, b = (
+        of_lines([double, negate(of_whole)]),
+        of_lines([double, peek, negate(tensor(y[1], made))]),
+    )
+    for found in (compare_traces(a, b), compare_traces(b, a)):
+        assert found.first.operator == "aten::sum" and found.more == 0
+
+    other = operator("aten::neg", "c", {"self": tensor(y[1], made)}, [tensor(1 - y[1])])
+    assert compare_traces(a, of_lines([double, peek, other])).more == 1
+
+    changed = operator("aten::mul", "a", {"self": tensor(X, {"input": "x"})}, [tensor(y + 1)])
+    after = operator("aten::neg", "c", {"self": tensor(y[1] + 1, made)}, [tensor(-y[1] - 1)])
+    found = compare_traces(a, of_lines([changed, after]))
+    assert found.first.operator == "aten::mul" and found.more == 0

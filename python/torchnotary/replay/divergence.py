@@ -1,4 +1,10 @@
-"""Two traces side by side: the first line that differs by itself, and those that follow from it."""
+"""Two traces side by side: the first line that differs by itself, and those that follow from it.
+
+A tensor that is a view is recorded by what it is a view of, or, where that was not hashed, by its
+own elements. Which it is can depend on what ran before. Where two traces differ in that, and nobody
+can tell from the digests whether the values agree, they are taken to agree unless what they are
+made of is known to differ.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,8 @@ from .traces import Trace
 
 Pair = tuple[Item | None, Item | None]
 Source = tuple[str, Any, Any] | None
+# Members that say nothing of what a value is.
+_APART = ("commitment", "from", "view")
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,13 @@ class _Comparison:
         if not received and not self._follows(0, ours) and not self._follows(1, theirs):
             self._culprits.append(_culprit(ours, theirs, f"{_name(ours)} → {_name(theirs)}"))
         for side, line in enumerate((ours, theirs)):
-            self._tainted[side].update(_made(line))
+            for item in (line and line.outputs) or ():
+                self._taint(side, item, line)
 
     def _compare(self, ours: TraceLine, theirs: TraceLine) -> None:
         differing = [p for p in _by_place(ours, theirs) if self._differ(p, ours, theirs)]
         own = [pair for pair in differing if self._is_own(pair, ours)]
-        outputs = self._differing_outputs(ours, theirs)
+        outputs = self._differing_outputs(ours, theirs, follows=bool(differing))
         self._same &= not differing and not outputs
         if outputs:
             self._pairs.append((ours.number, theirs.number))
@@ -107,37 +116,49 @@ class _Comparison:
                 self._besides.append(found)
         elif outputs and not differing and (ours.type != "module" or not self._culprits):
             self._culprits.append(_culprit(ours, theirs, _outcome(ours, theirs)))
-        for pair in differing:
-            for side, item in enumerate(pair):
-                self._tainted[side].add(_source(item))
+        for a, b in differing:
+            self._taint(0, a)
+            self._taint(1, b)
         self._numbers_differ |= any(_is_number(item) for item in outputs)
 
-    def _differing_outputs(self, ours: TraceLine, theirs: TraceLine) -> list[Item]:
-        """Outputs that differ or that only one side has, tainted on both sides."""
+    def _differing_outputs(
+        self, ours: TraceLine, theirs: TraceLine, *, follows: bool
+    ) -> list[Item]:
+        """Outputs that differ or that only one side has, tainted on both sides; with ``follows``
+        those too of which it is not known."""
         mine, others = ours.outputs or (), theirs.outputs or ()
-        made = list(_made(ours)), list(_made(theirs))
         found = []
         for index in range(max(len(mine), len(others))):
             pair = tuple(side[index] if index < len(side) else None for side in (mine, others))
-            if self._differ(pair, ours, theirs):
+            if _alike(*pair) is None and follows or self._differ(pair, ours, theirs):
                 found.append(next(item for item in pair if item is not None))
-                for side, sources in enumerate(made):
-                    self._tainted[side].update(sources[index : index + 1])
+                self._taint(0, pair[0], ours)
+                self._taint(1, pair[1], theirs)
         if (ours.outputs is None) != (theirs.outputs is None) and not found:
             found.append(Item("outputs", None))
         return found
 
     def _differ(self, pair: Pair, ours: TraceLine, theirs: TraceLine) -> bool:
-        """Whether two values are known to differ."""
+        """Whether two values are known to differ, or made of what is."""
         a, b = pair
-        if a is None or b is None or _form(a.value) != _form(b.value):
+        alike = _alike(a, b)
+        if alike is False:
             return True
+        if alike is None:
+            return self._is_tainted(0, a) or self._is_tainted(1, b)
         if a.slot is None:
-            self._unknown += a.is_tensor and "unbound" in a.value
+            self._unknown += type(a.value) is dict and "unbound" in a.value
             return False
         digests = self._a.digest(a, ours.number), self._b.digest(b, theirs.number)
         self._unknown += None in digests
         return None not in digests and digests[0] != digests[1]
+
+    def _taint(self, side: int, item: Item | None, made_by: TraceLine | None = None) -> None:
+        source = _source(item)
+        if source is None and item is not None and made_by is not None:
+            source = ("line", made_by.number, item.output)
+        if source is not None:
+            self._tainted[side].add(source)
 
     def _is_own(self, pair: Pair, line: TraceLine) -> bool:
         """Whether a difference is the line's own: not in what it received, and not in a parameter
@@ -146,8 +167,7 @@ class _Comparison:
         return not seen and not _is_received(*pair, line)
 
     def _is_tainted(self, side: int, item: Item | None) -> bool:
-        source = _source(item)
-        return source is not None and source in self._tainted[side]
+        return _source(item) in self._tainted[side]
 
     def _follows(self, side: int, line: TraceLine | None) -> bool:
         """Whether a line received a value that is tainted."""
@@ -180,11 +200,19 @@ def _by_place(ours: TraceLine, theirs: TraceLine) -> list[Pair]:
     return [(a.get(place), b.get(place)) for place in a | b]
 
 
-def _form(value: Any) -> Any:
-    """A value's JSON form apart from what it commits to and where it was made."""
-    if type(value) is not dict:
-        return repr(value)  # which tells True from 1
-    return {name: value[name] for name in value if name not in ("commitment", "from")}
+def _alike(a: Item | None, b: Item | None) -> bool | None:
+    """Whether two values are of one form, so that their digests tell; None where those are of
+    tensors of which they are different views."""
+    if a is None or b is None:
+        return False
+    if type(a.value) is not dict or type(b.value) is not dict:
+        return repr(a.value) == repr(b.value)  # which tells True from 1
+    forms = [
+        {name: item.value[name] for name in item.value if name not in _APART} for item in (a, b)
+    ]
+    if forms[0] != forms[1]:
+        return False
+    return True if a.value.get("view") == b.value.get("view") else None
 
 
 def _is_received(a: Item | None, b: Item | None, line: TraceLine) -> bool:
@@ -210,13 +238,6 @@ def _source(item: Item | None) -> Source:
     if "line" in origin:
         return "line", origin["line"], origin["output"]
     return next(((kind, name, None) for kind, name in origin.items()), None)
-
-
-def _made(line: TraceLine | None) -> Iterator[Source]:
-    """What the outputs of a line are known by."""
-    if line is not None:
-        for index, item in enumerate(line.outputs or ()):
-            yield _source(item) or ("line", line.number, index)
 
 
 def _culprit(

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-
-from ..statement.evidence import tensor_from
+from ..statement.kept import Kept
 from ..statement.record import Record
 from ..statement.trace import Item, TraceLine
 from ..verifier.trees import recorded_trace
 
 KEPT, KEPT_INDEX = "trace.kept", "trace.kept.index"
-Tensors = Callable[[int, int], Any]
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A call's trace with its unsalted digests (a line that is not opened has none), and the kept
-    tensors by line and output (None where none were kept)."""
+    """A call's trace with its unsalted digests (a line that is not opened has none), and the values
+    of its outputs where they were kept."""
 
     lines: list[TraceLine]
     digests: list[list[bytes]]
     level: str
-    kept: Tensors | None = None
+    kept: Kept | None = None
 
     def digest(self, item: Item, line: int) -> bytes | None:
         held = self.digests[line]
@@ -51,18 +46,8 @@ def level_of(record: Record) -> str | None:
     return str(facts.get("level")) if isinstance(facts, dict) else ""
 
 
-def _kept(record: Record) -> Tensors | None:
+def _kept(record: Record) -> Kept | None:
     private = record.private
     if private is None or KEPT_INDEX not in private.names:
         return None
-    data = memoryview(private.file(KEPT))
-    rows = msgspec.msgpack.decode(private.file(KEPT_INDEX))
-    places = {(line, output): place for line, output, *place in rows}
-
-    def tensor(line: int, output: int) -> Any:
-        if (line, output) not in places:
-            return None
-        dtype, shape, offset, nbytes = places[line, output]
-        return tensor_from(data[offset : offset + nbytes], dtype, shape)
-
-    return tensor
+    return Kept.decode(private.file(KEPT), private.file(KEPT_INDEX))

@@ -7,7 +7,7 @@ a value that says where it was made points to something an earlier line put out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import _core
@@ -33,11 +33,12 @@ _RETURNED = ("bool", "float", "int")
 @dataclass(frozen=True)
 class Item:
     """One value of a line: where it stands (``weight``, ``tensors[1]``, ``output[0]``), its JSON
-    form, and its slot (None where it commits to nothing)."""
+    form, its slot (None where it commits to nothing), and of an output its number in the line."""
 
     place: str
     value: Any
     slot: int | None = None
+    output: int | None = None
 
     @property
     def is_tensor(self) -> bool:
@@ -67,6 +68,11 @@ class TraceLine:
     arguments: tuple[Item, ...]
     outputs: tuple[Item, ...] | None
     commitments: tuple[str, ...]
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether its one commitment is its own, since it holds no value."""
+        return all(item.slot is None for item in (*self.arguments, *(self.outputs or ())))
 
 
 def trace_lines(values: Iterable[Any], name: str = TRACE) -> list[TraceLine]:
@@ -105,11 +111,10 @@ def split_digests(data: bytes) -> Iterator[bytes]:
 def check_trace_openings(
     lines: Sequence[TraceLine], openings: Mapping[int, Sequence[tuple[bytes, bytes]]]
 ) -> None:
-    """Checks that every opening (digest, salt) recomputes its slot's commitment, and that opened
-    values have the digest of what they say they come from.
+    """Checks that every opening (digest, salt) recomputes its slot's commitment.
 
-    Raises `MalformedRecord` for openings of lines or slots that cannot be and for a value that is
-    not what its origin put out, `RootMismatch` where a commitment differs.
+    Raises `MalformedRecord` for openings of lines or slots that cannot be, and `RootMismatch` where
+    a commitment differs.
     """
     for number, pairs in openings.items():
         if type(number) is not int or not 0 <= number < len(lines):
@@ -131,28 +136,8 @@ def check_trace_openings(
                     actual=actual,
                     next_step="ask its maker for the record again; these are not its digests",
                 )
-        _check_origins(line, lines, openings)
-
-
-def _check_origins(
-    line: TraceLine,
-    lines: Sequence[TraceLine],
-    openings: Mapping[int, Sequence[tuple[bytes, bytes]]],
-) -> None:
-    pairs = openings[line.number]
-    items = (*line.arguments, *(line.outputs or ()))
-    if all(item.slot is None for item in items) and pairs[0][0] != NOTHING:
-        raise _malformed(f"{TRACE} line {line.number + 1} opens what stands for nothing")
-    for item in items:
-        source = item.origin.get("line")
-        if source is None or item.slot is None or source not in openings:
-            continue
-        made = lines[source].outputs[item.origin["output"]]
-        if made.slot is not None and openings[source][made.slot][0] != pairs[item.slot][0]:
-            raise _malformed(
-                f"{TRACE} line {line.number + 1}: {item.place} is not what line {source + 1} put "
-                "out"
-            )
+        if line.is_placeholder and pairs[0][0] != NOTHING:
+            raise _malformed(f"{TRACE} line {number + 1} opens what stands for nothing")
 
 
 class _Line:
@@ -183,8 +168,11 @@ class _Line:
         outputs = None
         if value["outputs"] is not None:
             _require(type(value["outputs"]) is list, "the outputs are not a list")
-            read = self._output if kind == "operator" else self._leaf
-            outputs = tuple(read(i, output) for i, output in enumerate(value["outputs"]))
+            outputs = tuple(
+                item
+                for number, output in enumerate(value["outputs"])
+                for item in self._returned(kind, number, output)
+            )
         self._check_placeholder(value)
         return TraceLine(
             len(self._before),
@@ -217,7 +205,7 @@ class _Line:
         args = value["args"]
         if value["type"] == "call":
             _require(type(args) is list, "the arguments of a call are not a list")
-            items = [self._leaf(i, leaf) for i, leaf in enumerate(args)]
+            items = [self._leaf(leaf) for leaf in args]
             places = {item.place for item in items}
             _require(len(places) == len(items), "an argument's path repeats")
             yield from items
@@ -237,25 +225,36 @@ class _Line:
             _check_plain(value, place)
             yield Item(place, value)
 
-    def _output(self, index: int, value: Any) -> Item:
-        place = f"output[{index}]"
-        if value is None:
-            return Item(place, None)
-        _require(type(value) is dict, f"{place} is no value an operator returns")
-        if "dtype" in value:
-            item = self._tensor(place, value, set())
+    def _returned(self, kind: str, number: int, value: Any) -> Iterator[Item]:
+        """The items of an output: a list is cut into its elements."""
+        if kind != "operator":
+            yield replace(self._leaf(value), output=number)
+            return
+        for item in self._output(f"output[{number}]", value):
+            yield replace(item, output=number)
+
+    def _output(self, place: str, value: Any) -> Iterator[Item]:
+        if type(value) is list:
+            for index, element in enumerate(value):
+                yield from self._output(f"{place}[{index}]", element)
+        elif value is None or _is_unbound(value):
+            yield Item(place, value)
+        elif type(value) is dict and "dtype" in value:
             argument = value.get("argument")
-            named = (argument is None) or (
-                type(argument) is str and argument.partition("[")[0] in self._value["args"]
+            _require(
+                argument is None or type(argument) is str and argument in self._value["args"],
+                f"{place} changes an argument that is not there",
             )
-            _require(named, f"{place} changes an argument that is not there")
-            return item
-        _require(
-            value.keys() == {"commitment", "kind"} and value["kind"] in _RETURNED,
-            f"{place} is no value an operator returns",
-            brief(value),
-        )
-        return Item(place, value, self._slot(value["commitment"]))
+            yield self._tensor(place, value, set())
+        else:
+            _require(
+                type(value) is dict
+                and value.keys() == {"commitment", "kind"}
+                and value["kind"] in _RETURNED,
+                f"{place} is no value an operator returns",
+                brief(value),
+            )
+            yield Item(place, value, self._slot(value["commitment"]))
 
     def _tensor(self, place: str, value: Mapping[str, Any], refused: set[str]) -> Item:
         bound = [name for name in ("commitment", "unbound", "uninitialized") if name in value]
@@ -291,13 +290,13 @@ class _Line:
                 f"{place} comes from a line that is not before it",
                 brief(line),
             )
-            made = self._before[line].outputs
+            made = self._before[line].outputs or ()
             _require(
-                type(output) is int and made is not None and 0 <= output < len(made)
-                and made[output].is_tensor,
+                type(output) is int
+                and any(item.output == output and item.is_tensor for item in made),
                 f"{place} comes from an output that does not exist",
                 f"line {line}, output {brief(output)}",
-            )  # fmt: skip
+            )
             return
         _require(
             len(origin) == 1 and next(iter(origin)) in ("parameter", "buffer", "input"),
@@ -306,7 +305,7 @@ class _Line:
         )
         _require(type(next(iter(origin.values()))) is str, f"{place} comes from no name")
 
-    def _leaf(self, index: int, value: Any) -> Item:
+    def _leaf(self, value: Any) -> Item:
         """A leaf as in outputs.jsonl, committed whole."""
         _require(type(value) is dict, "a leaf is not an object")
         kind = value.get("kind")
@@ -343,8 +342,13 @@ def _check_plain(value: Any, place: str) -> None:
             and all(type(from_number(part)) is float for part in parts),
             f"{place} is no complex number",
         )  # fmt: skip
-    elif type(value) is dict:
+    elif type(value) is dict and not _is_unbound(value):
         from_number(value)
+
+
+def _is_unbound(value: Any) -> bool:
+    """Whether it is the name of a kind of value that is not written down."""
+    return type(value) is dict and value.keys() == {"unbound"} and type(value["unbound"]) is str
 
 
 def _is_sizes(value: Any) -> bool:
