@@ -105,7 +105,7 @@ def _wrap_coroutine(notary: Any, target: Target) -> Callable:
         if call is None:
             return await function(*args, **kwargs)
         try:
-            result = await _stepwise(notary, call, function(*args, **kwargs))
+            result = await stepwise(lambda: notary._running(call), function(*args, **kwargs))
         except BaseException as error:
             notary._finish(call, call.raised, error)
             raise
@@ -116,12 +116,12 @@ def _wrap_coroutine(notary: Any, target: Target) -> Callable:
 
 
 @types.coroutine
-def _stepwise(notary: Any, call: Any, coroutine: Any):
-    """Drive a coroutine, each resumption inside the notary's scope."""
+def stepwise(stretch: Callable[[], Any], coroutine: Any):
+    """Drive a coroutine, each resumption inside a context that ``stretch`` gives."""
     send, argument = coroutine.send, None
     while True:
         try:
-            with notary._running(call):
+            with stretch():
                 waited = send(argument)
         except StopIteration as stop:
             return stop.value
@@ -187,7 +187,9 @@ def _wrap_async_generator(notary: Any, target: Target) -> Callable:
                 if call is None:
                     passing = [await step(argument)]
                 else:
-                    passing = [await _stepwise(notary, call, _resume(step, argument))]
+                    passing = [
+                        await stepwise(lambda: notary._running(call), resume(step, argument))
+                    ]
             except StopAsyncIteration:
                 if call is not None:
                     notary._finish(call, call.exhausted, "returned")
@@ -217,8 +219,9 @@ def _wrap_async_generator(notary: Any, target: Target) -> Callable:
     return wrapper
 
 
-async def _resume(step: Callable, argument: Any) -> Any:
-    return await step(argument)
+async def resume(step: Callable, *arguments: Any) -> Any:
+    """A coroutine over one step of an async generator, which is awaitable but is none."""
+    return await step(*arguments)
 
 
 def _end_generator(call: Any, value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import VerificationFailed
@@ -14,22 +14,89 @@ from ..statement.record import Record
 from ..statement.values import Difference
 from ..verifier.model import apart_from_weights, claimed_tree, compare_file, recorded_lines
 from ..verifier.verdict import PASSED
+from .divergence import OUTPUT, TraceDifference, compare_traces
+from .spread import Spread, spread_of
+from .traces import Trace
 
-TRACE_HINT = 'only trace="operators", not yet in this version, names the operator'
+TRACE_HINT = 'record with trace="operators" to learn which operator'
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where a run first differs: ``module`` is a path as in ``named_modules()`` (empty for the
-    model itself, None where it is not known), ``what`` says what differs there."""
+    """Where a run first differs, and ``what`` differs there, the recorded call before the arrow.
+
+    ``module`` is a path as in ``named_modules()``: empty for the model itself, None where none ran
+    or none is known. Where traces were compared ``operator`` (or the class of a module traced as a
+    whole) and ``line`` of trace.jsonl (from 0; None where only the other run has it) say where,
+    ``kind`` whether the ``operator``, an ``argument`` or the ``output`` alone differs, ``argument``
+    which, ``more`` how many other lines differ by themselves, and ``spread`` how far apart values
+    are from there on, where they were kept."""
 
     what: str
     module: str | None = None
     hint: str | None = None
+    operator: str | None = None
+    line: int | None = None
+    kind: str | None = None
+    argument: str | None = None
+    more: int = 0
+    spread: Spread | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words; empty where that is not known."""
+        if self.operator is None:
+            return "" if self.module is None else self.module or "the model itself"
+        if self.module is None:
+            return f"outside of the model ({self.operator})"
+        return f"{self.module or 'the model itself'} ({self.operator})"
 
     def __str__(self) -> str:
-        place = "" if self.module is None else f"{self.module or 'the model itself'}: "
-        return f"{place}{self.what}" + (f"; {self.hint}" if self.hint else "")
+        text = f"{self.place}: {self.what}" if self.place else self.what
+        if self.more:
+            verb = "differs by itself" if self.more == 1 else "differ by themselves"
+            text += f"; {self.more} more {verb}"
+        return text + (f"; {self.hint}" if self.hint else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "argument": self.argument,
+            "kind": self.kind,
+            "line": self.line,
+            "module": self.module,
+            "more": self.more,
+            "operator": self.operator,
+            "spread": self.spread and self.spread.to_json(),
+            "what": self.what,
+        }
+
+
+def in_traces(a: Trace, b: Trace) -> tuple[Divergence | None, TraceDifference]:
+    """The first line of two traces that differs by itself, and all that is known of how they do."""
+    found = compare_traces(a, b)
+    first = found.first
+    if first is None:
+        return None, found
+    spread = spread_of(a, b, found.pairs, (first.line, first.other_line))
+    divergence = Divergence(
+        first.what,
+        first.module,
+        operator=first.operator,
+        line=first.line,
+        kind=first.kind,
+        argument=first.argument,
+        more=found.more,
+        spread=spread,
+    )
+    return divergence, found
+
+
+def merged(in_model: Divergence | None, in_trace: Divergence | None) -> Divergence | None:
+    """What to name first, of what differs in the model and what differs in the traces: the
+    operator, and beside it what of the model differs where the trace cannot show that."""
+    if in_model is None or in_trace is None:
+        return in_trace or in_model
+    return replace(in_trace, hint=str(in_model)) if in_trace.kind == OUTPUT else in_trace
 
 
 def in_model(record: Record, manifest: Manifest, models: Mapping[str, Any]) -> Divergence | None:
@@ -100,6 +167,6 @@ def _order(models: Mapping[str, Any]):
     return lambda name: (places.get(name, len(places)), name)
 
 
-def in_outputs(differences: Sequence[Difference]) -> Divergence:
+def in_outputs(differences: Sequence[Difference], hint: str = TRACE_HINT) -> Divergence:
     """The first output leaf that differs, and how to learn more."""
-    return Divergence(str(differences[0]), hint=TRACE_HINT)
+    return Divergence(str(differences[0]), hint=hint)

@@ -19,16 +19,19 @@ from .traces import Trace
 
 Pair = tuple[Item | None, Item | None]
 Source = tuple[str, Any, Any] | None
+OPERATOR, ARGUMENT, OUTPUT = "operator", "argument", "output"
 # Members that say nothing of what a value is.
 _APART = ("commitment", "from", "view")
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """A line that differs by itself: ``module`` and ``operator`` as in the first trace (the second
-    where only that has the line), its line numbers in both, the ``argument`` that differs if one
-    does, and ``what`` differs in words, the first trace before the arrow."""
+    """A line that differs by itself: in its ``kind`` (the ``operator``, an ``argument``, or the
+    ``output`` alone), ``module`` and ``operator`` as in the first trace (the second where only that
+    has the line), its line numbers in both, the ``argument`` that differs if one does, and ``what``
+    differs in words, the first trace before the arrow."""
 
+    kind: str
     what: str
     module: str | None
     operator: str
@@ -93,7 +96,8 @@ class _Comparison:
             for pair in _by_place(ours, theirs)
         )  # fmt: skip
         if not received and not self._follows(0, ours) and not self._follows(1, theirs):
-            self._culprits.append(_culprit(ours, theirs, f"{_name(ours)} → {_name(theirs)}"))
+            what = f"{_name(ours)} → {_name(theirs)}"
+            self._culprits.append(_culprit(OPERATOR, ours, theirs, what))
         for side, line in enumerate((ours, theirs)):
             for item in (line and line.outputs) or ():
                 self._taint(side, item, line)
@@ -109,13 +113,13 @@ class _Comparison:
             what = "; ".join(_change(*pair) for pair in own[:3])
             what += "" if outputs else "; its output is the same"
             place = next(item.place for item in own[0] if item is not None)
-            found = _culprit(ours, theirs, what, place)
+            found = _culprit(ARGUMENT, ours, theirs, what, place)
             if len(own) == len(differing):
                 self._culprits.append(found)
             elif not self._numbers_differ or any(_is_held(*pair) for pair in own):
                 self._besides.append(found)
         elif outputs and not differing and (ours.type != "module" or not self._culprits):
-            self._culprits.append(_culprit(ours, theirs, _outcome(ours, theirs)))
+            self._culprits.append(_culprit(OUTPUT, ours, theirs, _outcome(ours, theirs)))
         for a, b in differing:
             self._taint(0, a)
             self._taint(1, b)
@@ -241,11 +245,15 @@ def _source(item: Item | None) -> Source:
 
 
 def _culprit(
-    ours: TraceLine | None, theirs: TraceLine | None, what: str, argument: str | None = None
+    kind: str,
+    ours: TraceLine | None,
+    theirs: TraceLine | None,
+    what: str,
+    argument: str | None = None,
 ) -> Culprit:
     line = ours or theirs
     numbers = (side and side.number for side in (ours, theirs))
-    return Culprit(what, line.module, line.name, *numbers, argument)
+    return Culprit(kind, what, line.module, line.name, *numbers, argument)
 
 
 def _name(line: TraceLine | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..capture.subjects import free_name
 from ..errors import NotaryError
@@ -11,8 +11,11 @@ from ..group_paths import by_call, path_in
 from ..leaves import Leaf
 from ..random_states import set_states
 from ..statement.record import Record
-from .rerun import Outcome, conditions, items_of, run_here, set_threads
+from .rerun import Outcome, Run, conditions, items_of, set_threads
 from .subject import Subject
+
+if TYPE_CHECKING:
+    from ..capture.tracing import Tracing
 
 
 class GroupSubject:
@@ -68,13 +71,23 @@ class GroupSubject:
         same = len(found) > 1 and len(names) == len(found)
         return dict(zip(names, found.values(), strict=True)) if same else found
 
+    def prefixes_names(self, models: Mapping[str, Any]) -> bool:
+        """Whether names of tensors and modules begin with their model's own name."""
+        return len(models) > 1 or any(one.prefixes_names(models) for one in self.subjects)
+
     def surroundings(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The modules of the first call: the record's settings are those of that one."""
         return self.subjects[0].models(*args[0])
 
 
 def rerun_group(
-    record: Record, subject: GroupSubject, args: tuple, lines: Sequence[Any], *, keep: bool
+    record: Record,
+    subject: GroupSubject,
+    args: tuple,
+    lines: Sequence[Any],
+    *,
+    keep: bool,
+    tracing: Tracing | None = None,
 ) -> Iterator[tuple[int, Mapping[str, Any], Outcome]]:
     """Number, recorded outcome and outcome of each call, run again in their order under the
     record's conditions, with the thread count and random state of the single call."""
@@ -90,6 +103,8 @@ def rerun_group(
             if number in states:
                 set_states(states[number])
             items = items_of(path for path, _ in recorded[number])
-            outcome = run_here(one, *own, end, keep=keep, items=items)
+            run = Run(keep, tracing, path_in(number, ""))
+            run.call(one, *own, end, items)
+            outcome = run.outcome
             outcome.leaves = [leaf.at(path_in(number, leaf.path)) for leaf in outcome.leaves]
             yield number, end, outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import NotaryError
 from ..leaves import Leaf, flatten_given
@@ -20,12 +20,16 @@ from ..verifier.model import manifest_of
 from ..verifier.steps import verify
 from ..verifier.verdict import FAILED
 from . import settings
-from .culprit import Divergence, in_model, in_outputs
+from .culprit import TRACE_HINT, Divergence, in_model, in_outputs, in_traces, merged
 from .group import GroupSubject, rerun_group
 from .rerun import Outcome, conditions, items_of, rerun
 from .result import BITWISE, DIVERGED, NOT_COMPARABLE, WITHIN_TOLERANCE, Reproduction
 from .subject import Subject
-from .tolerance import distances
+from .tolerance import Distance, distances
+from .traces import retrace, trace_of, trace_of_run
+
+if TYPE_CHECKING:
+    from ..capture.tracing import Tracing
 
 
 class _NotComparable(Exception):
@@ -81,29 +85,58 @@ def _reproduce(
         record.predicate["execution"],
         _execution_here(record, subject.surroundings(args, kwargs).values()),
     )
-    leaves = _run(record, subject, args, kwargs, lines, keep=kept is not None)
+    tracing, hint = _begin_trace(record, subject, models)
+    leaves = _run(record, subject, args, kwargs, lines, kept is not None, tracing)
     differences = compare(lines, digests, leaves)
-    common = {"leaves": len(lines), "model": shown, "settings": found}
-    if not differences and culprit is None:
-        return Reproduction(BITWISE, record.id, **common)
+    traced = _trace_divergence(record, tracing)
+    if differences or culprit is not None:
+        first = merged(culprit, traced) or in_outputs(differences, hint)
+    else:
+        first = traced
     measured = distances(kept, leaves) if kept is not None and differences else []
-    if culprit is None and measured and all(d.within for d in measured):
-        return Reproduction(
-            WITHIN_TOLERANCE,
-            record.id,
-            first_divergence=in_outputs(differences),
-            differences=differences,
-            distances=measured,
-            **common,
-        )
     return Reproduction(
-        DIVERGED,
+        _judge(differences, culprit, measured),
         record.id,
-        first_divergence=culprit or in_outputs(differences),
+        leaves=len(lines),
+        model=shown,
+        settings=found,
+        first_divergence=first,
         differences=differences,
         distances=measured,
-        **common,
     )
+
+
+def _judge(
+    differences: Sequence[Any], culprit: Divergence | None, measured: Sequence[Distance]
+) -> str:
+    if not differences and culprit is None:
+        return BITWISE
+    if culprit is None and measured and all(d.within for d in measured):
+        return WITHIN_TOLERANCE
+    return DIVERGED
+
+
+def _begin_trace(
+    record: Record, subject: Subject | GroupSubject, models: Mapping[str, Any]
+) -> tuple[Tracing | None, str]:
+    """The trace of the run to come, or None and how to learn the operator all the same."""
+    if record.predicate["trace"] is None:
+        return None, TRACE_HINT
+    try:
+        tracing = retrace(record, models, prefixed=subject.prefixes_names(models))
+    except NotaryError as error:
+        return None, f"its operators cannot be traced here: {error.reason}"
+    if tracing is None:
+        return None, "ask for a copy saved with --disclose trace to learn which operator"
+    return tracing, "its trace does not differ"
+
+
+def _trace_divergence(record: Record, tracing: Tracing | None) -> Divergence | None:
+    recorded = trace_of(record) if tracing is not None else None
+    found = trace_of_run(tracing) if tracing is not None else None
+    if recorded is None or found is None:
+        return None
+    return in_traces(recorded, found)[0]
 
 
 def require_intact(record: Record) -> None:
@@ -230,17 +263,18 @@ def _run(
     args: tuple,
     kwargs: dict[str, Any],
     lines: Sequence[Any],
-    *,
     keep: bool,
+    tracing: Tracing | None,
 ) -> list[Leaf]:
     """The leaves of the results, once it is known that every call ended as the recorded one."""
     if isinstance(subject, Subject):
         items = items_of(line["path"] for line in lines)
-        outcome = rerun(record, subject, args, kwargs, keep=keep, items=items)
+        outcome = rerun(record, subject, args, kwargs, keep=keep, items=items, tracing=tracing)
         _require_same_end(record.predicate["execution"]["outcome"], outcome, "the recorded call")
         return outcome.leaves
     leaves: list[Leaf] = []
-    for number, end, outcome in rerun_group(record, subject, args, lines, keep=keep):
+    runs = rerun_group(record, subject, args, lines, keep=keep, tracing=tracing)
+    for number, end, outcome in runs:
         _require_same_end(end, outcome, f"call {number} of the recorded group")
         leaves += outcome.leaves
     return leaves

@@ -7,15 +7,19 @@ import inspect
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..capture.pause import pause
+from ..capture.wrappers import resume, stepwise
 from ..leaves import Leaf, class_name, flatten_output
 from ..random_states import in_force
 from ..statement.record import Record
 from .subject import Subject
+
+if TYPE_CHECKING:
+    from ..capture.tracing import Tracing
 
 MAX_THREADS = 1024
 
@@ -31,29 +35,25 @@ class Outcome:
 
 
 def rerun(
-    record: Record, subject: Subject, args: tuple, kwargs: dict[str, Any], *, keep: bool, items: int
+    record: Record,
+    subject: Subject,
+    args: tuple,
+    kwargs: dict[str, Any],
+    *,
+    keep: bool,
+    items: int,
+    tracing: Tracing | None = None,
 ) -> Outcome:
-    """Calls ``subject`` under the record's profile, thread count and random states.
+    """Calls ``subject`` under the record's profile, thread count and random states, and traces it
+    where ``tracing`` is given.
 
     ``keep`` keeps the values of the leaves; ``items`` is how many items to take from a generator
     whose consumer stopped early.
     """
+    run = Run(keep, tracing)
     with conditions(record):
-        return run_here(
-            subject, args, kwargs, record.predicate["execution"]["outcome"], keep=keep, items=items
-        )
-
-
-def run_here(
-    subject: Subject, args: tuple, kwargs: dict[str, Any], end: Any, *, keep: bool, items: int
-) -> Outcome:
-    """Calls ``subject`` under the conditions in force; ``end`` is the recorded outcome."""
-    outcome = Outcome()
-    try:
-        _collect(subject.call(*args, **kwargs), outcome, keep, items, end)
-    except Exception as error:
-        outcome.status, outcome.exception, outcome.error = "raised", class_name(error), error
-    return outcome
+        run.call(subject, args, kwargs, record.predicate["execution"]["outcome"], items)
+    return run.outcome
 
 
 @contextmanager
@@ -95,53 +95,86 @@ def items_of(paths: Iterable[str]) -> int:
     return max((int(number) + 1 for number in numbers if number.isdigit()), default=0)
 
 
-def _collect(result: Any, outcome: Outcome, keep: bool, items: int, recorded: Any) -> None:
-    """The leaves of a result, of what it awaits, or of the items it yields."""
-    closed = isinstance(recorded, dict) and recorded.get("status") == "closed"
-    if inspect.isgenerator(result):
-        _drain(result, outcome, keep, items if closed else None)
-    elif inspect.isasyncgen(result):
-        _run(_drain_async(result, outcome, keep, items if closed else None))
-    elif inspect.iscoroutine(result):
-        outcome.leaves += flatten_output(_run(result), keep=keep)
-    else:
-        outcome.leaves += flatten_output(result, keep=keep)
+class Run:
+    """One call run again under the conditions in force, and its ``outcome``. ``keep`` keeps the
+    values of its leaves; with ``tracing`` it is traced, the paths of its inputs led by ``prefix``.
+    """
 
+    def __init__(self, keep: bool, tracing: Tracing | None = None, prefix: str = "") -> None:
+        self.outcome = Outcome()
+        self._keep = keep
+        self._tracing = tracing
+        self._prefix = prefix
 
-def _drain(generator: Any, outcome: Outcome, keep: bool, items: int | None) -> None:
-    count = 0
-    while items is None or count < items:
+    def call(
+        self, subject: Subject, args: tuple, kwargs: dict[str, Any], end: Any, items: int
+    ) -> None:
+        """Calls ``subject``; ``end`` is the recorded outcome, ``items`` how many items to take from
+        a generator whose consumer stopped early."""
+        if self._tracing is not None:
+            arguments = subject.bound(args, kwargs)
+            self._tracing.begin_call(arguments, self._prefix, in_module=subject.is_module)
         try:
-            item = next(generator)
-        except StopIteration as stop:
-            if stop.value is not None:
-                _add(outcome, "output.return", stop.value, keep)
-            return
-        _add(outcome, f"output[{count}]", item, keep)
-        count += 1
-    generator.close()
-    outcome.status = "closed"
+            with self._stretch():
+                result = subject.call(*args, **kwargs)
+            self._collect(result, items, end)
+        except Exception as error:
+            self.outcome.status, self.outcome.exception = "raised", class_name(error)
+            self.outcome.error = error
 
+    def _stretch(self) -> AbstractContextManager:
+        """What a stretch of the call's own execution runs inside."""
+        return self._tracing.running() if self._tracing is not None else nullcontext()
 
-async def _drain_async(generator: Any, outcome: Outcome, keep: bool, items: int | None) -> None:
-    count = 0
-    try:
+    def _collect(self, result: Any, items: int, recorded: Any) -> None:
+        """The leaves of a result, of what it awaits, or of the items it yields."""
+        closed = isinstance(recorded, dict) and recorded.get("status") == "closed"
+        if inspect.isgenerator(result):
+            self._drain(result, items if closed else None)
+        elif inspect.isasyncgen(result):
+            _run(self._drain_async(result, items if closed else None))
+        elif inspect.iscoroutine(result):
+            self._add("output", _run(self._awaited(result)))
+        else:
+            self._add("output", result)
+
+    async def _awaited(self, coroutine: Any) -> Any:
+        return await stepwise(self._stretch, coroutine)
+
+    def _drain(self, generator: Any, items: int | None) -> None:
+        count = 0
         while items is None or count < items:
             try:
-                item = await generator.__anext__()
-            except StopAsyncIteration:
+                with self._stretch():
+                    item = next(generator)
+            except StopIteration as stop:
+                if stop.value is not None:
+                    self._add("output.return", stop.value)
                 return
-            _add(outcome, f"output[{count}]", item, keep)
+            self._add(f"output[{count}]", item)
             count += 1
-        outcome.status = "closed"
-    finally:
-        await generator.aclose()
+        with self._stretch():
+            generator.close()
+        self.outcome.status = "closed"
 
+    async def _drain_async(self, generator: Any, items: int | None) -> None:
+        count = 0
+        try:
+            while items is None or count < items:
+                try:
+                    item = await self._awaited(resume(generator.__anext__))
+                except StopAsyncIteration:
+                    return
+                self._add(f"output[{count}]", item)
+                count += 1
+            self.outcome.status = "closed"
+        finally:
+            await generator.aclose()
 
-def _add(outcome: Outcome, path: str, value: Any, keep: bool) -> None:
-    for leaf in flatten_output(value, keep=keep):
-        leaf.path = path + leaf.path[len("output") :]
-        outcome.leaves.append(leaf)
+    def _add(self, path: str, value: Any) -> None:
+        for leaf in flatten_output(value, keep=self._keep):
+            leaf.path = path + leaf.path[len("output") :]
+            self.outcome.leaves.append(leaf)
 
 
 def _run(awaitable: Any) -> Any:

@@ -77,6 +77,7 @@ class Reproduction:
                 if d.largest != float("inf")
             ],
             "exit_code": self.exit_code,
+            "divergence": self.first_divergence and self.first_divergence.to_json(),
             "first_divergence": str(self.first_divergence) if self.first_divergence else None,
             "model": self.model,
             "next": self.next_steps,
@@ -94,6 +95,8 @@ class Reproduction:
         lines.append(f"model    {self.model}")
         if self.first_divergence is not None:
             lines.append(f"first    {self.first_divergence}")
+            if self.first_divergence.spread is not None:
+                lines.append(f"spread   {self.first_divergence.spread}")
         lines += [f"output   {difference}" for difference in self.differences[:3]]
         lines += [f"distance {distance}" for distance in self.distances[:3]]
         if self.settings and not self.ok:

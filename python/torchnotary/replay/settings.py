@@ -8,9 +8,9 @@ from typing import Any
 
 # What most often explains other bits comes first; the rest follows by name.
 FIRST = ("profile", "threads", "device", "cpu.capability", "torch", "training")
-# How the call ended, which random state it drew, and what is said of single calls of a group are
-# compared elsewhere.
-APART = ("outcome", "rng", "calls")
+# How the call ended, which random state it drew, what was traced, and what is said of single calls
+# of a group are compared elsewhere.
+APART = ("outcome", "rng", "trace", "calls")
 
 
 @dataclass(frozen=True)

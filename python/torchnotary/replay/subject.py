@@ -26,9 +26,10 @@ class Subject:
                 next_step="give the function or the module that was recorded",
             )
         self.call = call
-        if is_module(call):
+        self.is_module = is_module(call)
+        if self.is_module:
             inner = unwrap(call)
-            self._target = Target(inner.forward, {type(inner).__name__: inner}, None)
+            self._target = Target(inner.forward, inner, None)
             self._function: Callable = inner.forward
         else:
             self._target = recorded_target(call) or Target(call, None, None)
@@ -40,6 +41,10 @@ class Subject:
             self._signature = inspect.signature(self._function)
         except (TypeError, ValueError):
             self._signature = None
+
+    def prefixes_names(self, models: Mapping[str, Any]) -> bool:
+        """Whether names of tensors and modules begin with their model's own name."""
+        return self._target.models_are_named or len(models) > 1
 
     def arguments(self, inputs: Any) -> tuple[tuple, dict[str, Any]]:
         """Positional and keyword arguments from a mapping by name, a tuple, or one value.
