@@ -66,6 +66,7 @@ def lines() -> list[dict]:
             {"dtype": "float32", "shape": [2], "unbound": "sparse_coo"},
         ]),
         operator("aten::add.Tensor", "b", {"self": tensor(Y, FROM)}, None),
+        operator("aten::arange", "b", {"end": 3}, [tensor(X)]),
         {"class": "pkg.Net", "module": "b", "outputs": [leaf], "type": "module"},
         {
             "args": [whole, {**whole, "class": "C", "kind": "unbound", "path": "u"}],
@@ -78,7 +79,7 @@ def lines() -> list[dict]:
         operator(
             "aten::relu",
             "d",
-            {"self": tensor(Y, {"line": 5, "output": 0}), "x": tensor(Y, {"line": 1, "output": 3})},
+            {"self": tensor(Y, {"line": 6, "output": 0}), "x": tensor(Y, {"line": 1, "output": 3})},
             [],
         ),
     ]  # fmt: skip
@@ -91,7 +92,7 @@ def read(trace: ReferenceTrace):
 def test_every_kind_of_line_and_value_is_read_with_its_slots_in_order():
     trace = ReferenceTrace(lines())
     found = read(trace)
-    assert [line.type for line in found] == [*["operator"] * 4, "module", "call", "operator"]
+    assert [line.type for line in found] == [*["operator"] * 5, "module", "call", "operator"]
     assert [len(line.commitments) for line in found] == [len(slots) for slots in trace.slots]
     assert [item.place for item in found[0].arguments] == ["bias", "input", "weight"]
     assert [item.slot for item in found[0].arguments] == [0, 1, 2]
@@ -114,6 +115,13 @@ def test_a_line_without_a_value_commits_to_nothing_so_that_it_cannot_be_guessed(
     secret = ReferenceTrace([{**parse(trace.lines[0]), "commitment": b"\5" * 32}])
     with pytest.raises(MalformedRecord, match="stands for nothing"):
         check_trace_openings(read(secret), secret.openings)
+
+
+def test_arguments_that_commit_to_nothing_have_a_slot_before_the_outputs():
+    trace = ReferenceTrace([operator("aten::arange", None, {"end": 3}, [tensor(X)])])
+    (line,) = read(trace)
+    assert line.placeholder == 0 and line.outputs[0].slot == 1
+    assert trace.slots[0][0][0] == NOTHING
 
 
 def test_digests_of_the_private_store_give_the_salts_of_the_reference():
@@ -146,7 +154,7 @@ BROKEN = [
     ((3, "args", "self", "from"), {"line": 1, "output": 5}, "does not exist"),
     ((1, "args", "object"), {"unbound": 5}, "not a number"),
     ((1, "outputs", 3, 1, 0), "x", "no value an operator returns"),
-    ((6, "args", "self", "from"), {"line": 3, "output": 0}, "does not exist"),
+    ((7, "args", "self", "from"), {"line": 3, "output": 0}, "does not exist"),
     ((3, "args", "self", "from"), {"line": 0}, "nowhere"),
     ((3, "args", "self", "from"), {"parameter": "a", "buffer": "b"}, "nowhere"),
     ((3, "args", "self", "from"), {"parameter": 1}, "no name"),
@@ -161,12 +169,12 @@ BROKEN = [
     ((1, "args", "large"), {"int": "5"}, "not a number"),
     ((1, "args", "dim"), {"dim": 1}, "not a number"),
     ((1, "args"), [], "not an object"),
-    ((5, "args"), {}, "not a list"),
-    ((5, "args", 1, "path"), "n", "repeats"),
-    ((5, "by"), "magic", "nobody known"),
-    ((5, "args", 0, "kind"), "list", "not a leaf"),
-    ((5, "args", 0, "path"), 1, "not text"),
-    ((4, "outputs", 0, "layout"), "diagonal", "no known layout"),
+    ((6, "args"), {}, "not a list"),
+    ((6, "args", 1, "path"), "n", "repeats"),
+    ((6, "by"), "magic", "nobody known"),
+    ((6, "args", 0, "kind"), "list", "not a leaf"),
+    ((6, "args", 0, "path"), 1, "not text"),
+    ((5, "outputs", 0, "layout"), "diagonal", "no known layout"),
     ((1, "outputs", 0, "argument"), "out", "not there"),
     ((1, "outputs", 1, "kind"), "str", "no value an operator returns"),
     ((1, "outputs", 1), 5, "no value an operator returns"),
@@ -231,9 +239,9 @@ def test_a_trace_that_travels_is_checked_in_the_format_step(path):
     trace = ReferenceTrace(lines())
     verdict = verify(traced(path, trace))
     assert verdict.ok, str(verdict)
-    assert "the trace's 7 lines are the signed ones, 7 of them opened" in verdict["format"].detail
+    assert "the trace's 8 lines are the signed ones, 8 of them opened" in verdict["format"].detail
     closed = verify(traced(path, trace, openings=None))
-    assert closed.ok and "7 lines are the signed ones, 0 of them" in closed["format"].detail
+    assert closed.ok and "8 lines are the signed ones, 0 of them" in closed["format"].detail
 
 
 def test_a_trace_of_another_file_root_or_size_is_refused(path):
@@ -260,7 +268,7 @@ def test_an_opening_of_another_digest_salt_line_or_slot_is_refused(path):
     ):
         step = only_failure(verify(traced(path, trace, openings={**trace.openings, 0: slots})))
         assert step.name == "format" and isinstance(step.error, error)
-    for number_of_line in (7, 2**40):
+    for number_of_line in (8, 2**40):
         openings = {**trace.openings, number_of_line: trace.slots[0]}
         step = only_failure(verify(traced(path, trace, openings=openings)))
         assert "does not exist" in step.detail
@@ -282,7 +290,7 @@ def test_openings_of_a_trace_that_does_not_travel_are_refused(path):
 def test_a_signed_trace_with_anything_in_it_is_judged_without_a_crash(path):
     trace = ReferenceTrace(lines())
     values = [parse(line) for line in trace.lines]
-    for place in [p for p in everywhere(values) if p[0] in (0, 1, 5)][::7]:
+    for place in [p for p in everywhere(values) if p[0] in (0, 1, 6)][::7]:
         for value in ANYTHING[::3]:
             changed = replaced(values, place, value)
             if not all(isinstance(line, dict) for line in changed):

@@ -44,8 +44,9 @@ class ReferenceTrace:
         return dict(enumerate(self.slots))
 
     def _line(self, line: dict[str, Any], number: int, secret: bytes) -> bytes:
-        if not _holds_commitment(line):
-            line = {**line, "commitment": NOTHING}
+        hiding = line["args"] if line["type"] == "operator" else line
+        if not _holds_commitment(hiding):
+            line = {"commitment": NOTHING, **line}
         text = json.dumps(
             line,
             sort_keys=True,

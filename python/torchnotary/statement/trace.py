@@ -20,7 +20,7 @@ from .values import DIGEST, KINDS
 TRACE = "trace.jsonl"
 DIGESTS = "trace.digests"
 LEVELS = ("modules", "operators")
-# What a line without any other slot commits to, so that nobody can guess the line.
+# What a line commits to that would otherwise be guessed.
 NOTHING = _core.value_digest(b"")
 
 _OPERATOR = {"args", "module", "operator", "outputs", "type"}
@@ -59,7 +59,8 @@ class Item:
 class TraceLine:
     """One line: an operator, a module that returned (``module``) or a module traced at its outer
     call only (``call``). ``name`` is the operator, or the module's class; ``outputs`` is None where
-    it raised; ``commitments`` (hex) are its slots in order."""
+    it raised; ``commitments`` (hex) are its slots in order, ``placeholder`` the one of them that
+    commits to nothing and hides the line, where it has one."""
 
     number: int
     type: str
@@ -68,11 +69,7 @@ class TraceLine:
     arguments: tuple[Item, ...]
     outputs: tuple[Item, ...] | None
     commitments: tuple[str, ...]
-
-    @property
-    def is_placeholder(self) -> bool:
-        """Whether its one commitment is its own, since it holds no value."""
-        return all(item.slot is None for item in (*self.arguments, *(self.outputs or ())))
+    placeholder: int | None
 
 
 def trace_lines(values: Iterable[Any], name: str = TRACE) -> list[TraceLine]:
@@ -136,7 +133,7 @@ def check_trace_openings(
                     actual=actual,
                     next_step="ask its maker for the record again; these are not its digests",
                 )
-        if line.is_placeholder and pairs[0][0] != NOTHING:
+        if line.placeholder is not None and pairs[line.placeholder][0] != NOTHING:
             raise _malformed(f"{TRACE} line {number + 1} opens what stands for nothing")
 
 
@@ -165,6 +162,8 @@ class _Line:
         )
         _require(kind != "call" or value["by"] in _BY, "traced at its outer call by nobody known")
         arguments = tuple(self._arguments(value)) if kind != "module" else ()
+        if kind == "operator":  # its outputs are not known yet when a writer gets here
+            placeholder = self._placeholder(value)
         outputs = None
         if value["outputs"] is not None:
             _require(type(value["outputs"]) is list, "the outputs are not a list")
@@ -173,7 +172,8 @@ class _Line:
                 for number, output in enumerate(value["outputs"])
                 for item in self._returned(kind, number, output)
             )
-        self._check_placeholder(value)
+        if kind != "operator":
+            placeholder = self._placeholder(value)
         return TraceLine(
             len(self._before),
             kind,
@@ -182,16 +182,16 @@ class _Line:
             arguments,
             outputs,
             tuple(self._commitments),
+            placeholder,
         )
 
-    def _check_placeholder(self, value: Mapping[str, Any]) -> None:
-        """The commitment of the line itself, there exactly where it has no other."""
+    def _placeholder(self, value: Mapping[str, Any]) -> int | None:
+        """The slot of the line's own commitment, there exactly where none came before it."""
         _require(
             ("commitment" in value) == (not self._commitments),
-            "the line itself is committed to exactly where it holds no commitment",
+            "the line itself is committed to exactly where it would be guessed",
         )
-        if "commitment" in value:
-            self._slot(value["commitment"])
+        return self._slot(value["commitment"]) if "commitment" in value else None
 
     def _slot(self, commitment: Any) -> int:
         _require(
