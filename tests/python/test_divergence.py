@@ -42,7 +42,7 @@ def program() -> list[dict]:
     return steps
 
 
-def trace(steps, x=X, level="operators", opened=None) -> Trace:
+def trace(steps, x=X, opened=None) -> Trace:
     """The trace of the steps, each on what the one before it gave."""
     lines, origin = [], {"input": "x"}
     for step in steps:
@@ -58,15 +58,15 @@ def trace(steps, x=X, level="operators", opened=None) -> Trace:
         args |= {name: number(value) for name, value in plain.items()}
         lines.append(operator(step["op"], step["module"], args, [tensor(y)]))
         x, origin = y, {"line": len(lines) - 1, "output": 0}
-    return of_lines(lines, level, opened)
+    return of_lines(lines, opened)
 
 
-def of_lines(lines, level="operators", opened=None) -> Trace:
+def of_lines(lines, opened=None) -> Trace:
     reference = ReferenceTrace(lines)
     digests = [[digest for digest, _ in slots] for slots in reference.slots]
     if opened is not None:
         digests = [held if i in opened else [] for i, held in enumerate(digests)]
-    return Trace(trace_lines(map(parse, reference.lines)), digests, level)
+    return Trace(trace_lines(map(parse, reference.lines)), digests)
 
 
 def planted(change) -> list[dict]:
@@ -288,8 +288,7 @@ def test_modules_are_compared_by_their_outputs_and_one_is_the_first():
             [
                 {"class": "pkg.Layer", "module": f"layer.{i}", "outputs": [leaf], "type": "module"}
                 for i, leaf in enumerate(leaves)
-            ],
-            "modules",
+            ]
         )
 
     found = compare_traces(lines(1.0), lines(2.0))

@@ -20,16 +20,20 @@ from ..verifier.content import recorded_lines as recorded_leaves
 from ..verifier.model import claimed_tree, recorded_lines
 from ..verifier.verdict import short_root
 from . import settings
+from .batches import Leaf, SharedRows, differences_in, shared_rows
+from .culprit import Divergence, in_traces
 from .difference import Comparison, Line
 from .tolerance import distances
+from .traces import level_of, trace_of
 
 
 def diff(a: str | os.PathLike[str] | Record, b: str | os.PathLike[str] | Record) -> Comparison:
-    """What differs between two records: model, inputs, outputs, code and settings.
+    """What differs between two records: model, inputs, outputs, traces, code and settings.
 
-    Inputs and outputs are compared by the unsalted digests that this machine's private stores
-    hold or that travel with the records; where either side has none, that line is *not
-    comparable*. Raises OSError for a file that cannot be opened and MalformedRecord, or
+    Inputs, outputs and traces are compared by the unsalted digests that this machine's private
+    stores hold or that travel with the records; where either side has none, that line is *not
+    comparable*. Two traces of one level give the first operator, or module, that differs by itself.
+    Raises OSError for a file that cannot be opened and MalformedRecord, or
     VerificationFailed, for a record that is not intact.
     """
     from .reproduction import require_intact
@@ -40,16 +44,25 @@ def diff(a: str | os.PathLike[str] | Record, b: str | os.PathLike[str] | Record)
     found = _Sorted()
     _compare_weights(first, second, found)
     _compare_structure(first, second, found)
-    _compare_tree(first, second, "inputs", found)
-    outputs = _compare_tree(first, second, "outputs", found)
+    inputs, outputs = _Values(first, second, "inputs"), _Values(first, second, "outputs")
+    rows = inputs.settle_inputs(found)
+    differences = outputs.settle(found, rows)
+    divergence = _compare_traces(first, second, found, steered=inputs.steer())
     _compare_code(first, second, found)
     changed = _batch(first, second)
     changed += settings.changes(first.predicate["execution"], second.predicate["execution"])
     found.differ += [Line(change.name, str(change)) for change in changed]
     _compare_calls(first, second, found)
     _compare_end(first, second, found)
-    distance = _distance(first, second) if outputs else None
-    return Comparison(found.same, found.differ, found.missing, changed, outputs, distance)
+    return Comparison(
+        found.same,
+        found.differ,
+        found.missing,
+        changed,
+        differences,
+        _distance(first, second) if differences else None,
+        divergence,
+    )
 
 
 class _Sorted:
@@ -126,25 +139,91 @@ def _changes(a: Record, b: Record, name: str) -> str | None:
     return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
 
 
-def _compare_tree(a: Record, b: Record, tree: str, found: _Sorted) -> list[Difference]:
-    if a.predicate[tree] is None and b.predicate[tree] is None:
-        found.settle(tree, True, shown="(none)")
-        return []
-    sides = []
-    for which, record in (("first", a), ("second", b)):
-        lines = [] if record.predicate[tree] is None else recorded_leaves(record, tree)
-        digests = [] if record.predicate[tree] is None else record.digests(tree)
-        if lines is None or digests is None or not has_all_digests(lines, digests):
-            found.missing.append(Line(tree, f"the {which} record's digests are not here"))
+class _Values:
+    """The leaves of a tree of two records, each with its unsalted digests."""
+
+    def __init__(self, a: Record, b: Record, tree: str) -> None:
+        self._tree = tree
+        self._sides: list[list[Leaf]] = []
+        self._missing: str | None = None
+        self._absent = a.predicate[tree] is None and b.predicate[tree] is None
+        for which, record in (("first", a), ("second", b)):
+            empty = record.predicate[tree] is None
+            lines = [] if empty else recorded_leaves(record, tree)
+            digests = [] if empty else record.digests(tree)
+            if lines is None or digests is None or not has_all_digests(lines, digests):
+                self._missing = f"the {which} record's digests are not here"
+                return
+            self._sides.append(list(zip(lines, digests, strict=True)))
+        self._differences = compare_recorded(*self._sides)
+
+    def settle(self, found: _Sorted, rows: SharedRows | None = None) -> list[Difference]:
+        """Sorts the tree's line, compared in the rows that two batches share where there are some;
+        returns the differences."""
+        if self._absent or self._missing:
+            if self._missing:
+                found.missing.append(Line(self._tree, self._missing))
+            else:
+                found.settle(self._tree, True, shown="(none)")
             return []
-        sides.append(list(zip(lines, digests, strict=True)))
-    differences = compare_recorded(*sides)
-    unbound = unbound_in_words([line for side in sides for line, _ in side])
-    if not differences and unbound:
-        found.missing.append(Line(tree, f"{unbound} is of a kind that no record binds"))
-        return []
-    found.settle(tree, not differences, differences_in_words(differences))
-    return differences if tree == "outputs" else []
+        differences = self._differences
+        shared = differences_in(rows, *self._sides) if rows is not None else None
+        if shared is not None:
+            differences = shared
+        unbound = unbound_in_words([line for side in self._sides for line, _ in side])
+        if not differences and unbound:
+            what = f"{unbound} is of a kind that no record binds"
+            found.missing.append(Line(self._tree, what))
+            return []
+        shown = "(in the rows both have)" if shared is not None else ""
+        found.settle(self._tree, not differences, differences_in_words(differences), shown)
+        return differences
+
+    def settle_inputs(self, found: _Sorted) -> SharedRows | None:
+        """Sorts the line of the inputs; returns the rows that two batches share."""
+        rows = None if self._missing else shared_rows(*self._sides)
+        if rows is None:
+            self.settle(found)
+        else:
+            found.differ.append(Line(self._tree, str(rows)))
+        return rows
+
+    def steer(self) -> bool:
+        """Whether more differs than elements of tensors, so that a call may take other ways."""
+        if self._missing:
+            return False
+        forms = [
+            {line["path"]: (line["kind"], line.get("dtype"), line.get("shape")) for line, _ in side}
+            for side in self._sides
+        ]
+        differing = {difference.path for difference in self._differences}
+        return any(
+            forms[0].get(path) != forms[1].get(path) or forms[0][path][0] != "tensor"
+            for path in differing
+        )
+
+
+def _compare_traces(a: Record, b: Record, found: _Sorted, *, steered: bool) -> Divergence | None:
+    levels = level_of(a), level_of(b)
+    if levels == (None, None):
+        return None
+    if levels[0] != levels[1]:
+        ours, theirs = (level or "nothing" for level in levels)
+        found.missing.append(Line("trace", f"the first is of {ours}, the second of {theirs}"))
+        return None
+    traces = trace_of(a), trace_of(b)
+    if None in traces:
+        which = "first" if traces[0] is None else "second"
+        found.missing.append(Line("trace", f"the {which} record's digests are not here"))
+        return None
+    divergence, difference = in_traces(*traces, steered=steered)
+    if difference.same and difference.unknown:
+        what = f"{difference.unknown} of its values have no digests that could be compared"
+        found.missing.append(Line("trace", what))
+    else:
+        what = str(divergence) if divergence else "what differs follows from the inputs"
+        found.settle("trace", difference.same, what)
+    return divergence
 
 
 def _batch(a: Record, b: Record) -> list[settings.Change]:

@@ -71,9 +71,12 @@ class Divergence:
         }
 
 
-def in_traces(a: Trace, b: Trace) -> tuple[Divergence | None, TraceDifference]:
-    """The first line of two traces that differs by itself, and all that is known of how they do."""
-    found = compare_traces(a, b)
+def in_traces(
+    a: Trace, b: Trace, *, steered: bool = False
+) -> tuple[Divergence | None, TraceDifference]:
+    """The first line of two traces that differs by itself, and all that is known of how they do;
+    ``steered`` as `compare_traces` takes it."""
+    found = compare_traces(a, b, steered=steered)
     first = found.first
     if first is None:
         return None, found

@@ -10,7 +10,7 @@ from typing import Any
 from ..statement.values import Difference, differences_in_words, rows_in_words
 from ..verifier.verdict import printable
 from . import settings
-from .culprit import TRACE_HINT
+from .culprit import TRACE_HINT, Divergence
 
 WIDTH = 88
 MAX_LINE = 1000
@@ -31,7 +31,8 @@ class Line(str):
 @dataclass(frozen=True)
 class Comparison:
     """What two records have in common: lines that are the ``same``, that ``differ``, and that are
-    ``not_comparable`` since one side's digests are not here. True where anything differs."""
+    ``not_comparable`` since one side's digests are not here; ``first_divergence`` is where their
+    traces first differ by themselves. True where anything differs."""
 
     same: list[Line] = field(default_factory=list)
     differ: list[Line] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Comparison:
     settings: list[settings.Change] = field(default_factory=list)
     outputs: list[Difference] = field(default_factory=list)
     distance: str | None = None
+    first_divergence: Divergence | None = None
 
     def __bool__(self) -> bool:
         return bool(self.differ)
@@ -70,7 +72,9 @@ class Comparison:
         return {
             "differ": listed(self.differ),
             "distance": self.distance,
+            "divergence": self.first_divergence and self.first_divergence.to_json(),
             "exit_code": self.exit_code,
+            "first_divergence": str(self.first_divergence) if self.first_divergence else None,
             "next": self.next_steps,
             "not_comparable": listed(self.not_comparable),
             "outputs": [
@@ -90,7 +94,11 @@ class Comparison:
             lines.append(settings.in_words(self.settings))
         lines += _listed("same", [f"{line} {line.detail}".strip() for line in self.same])
         lines += _listed("differ", self.differ)
-        told = {"outputs", *(change.name for change in self.settings)}
+        told = {
+            "outputs",
+            *(("trace",) if self.first_divergence else ()),
+            *(change.name for change in self.settings),
+        }
         lines += [
             f"        {line}: {printable(line.detail, 400)}"
             for line in self.differ
@@ -100,6 +108,8 @@ class Comparison:
         lines += _listed("not comparable", unknown)
         if self.outputs:
             lines.append(f"How far: {self.distance}" if self.distance else _UNKNOWN_DISTANCE)
+        if self.first_divergence is not None and self.first_divergence.spread is not None:
+            lines.append(f"Spread: {self.first_divergence.spread}")
         return "\n".join(printable(line, MAX_LINE) for line in lines)
 
     def _first_sentence(self) -> str:
@@ -109,12 +119,23 @@ class Comparison:
                 place = f"Outputs differ in {rows_in_words(rows)}"
             else:
                 place = f"Outputs differ: {differences_in_words(self.outputs)}"
-            return f"{place}; {TRACE_HINT}."
+            return f"{place}{self._where()}."
         if self.differ:
-            return f"These differ: {', '.join(self.differ)}."
+            return f"These differ: {', '.join(self.differ)}{self._where()}."
         if self.not_comparable:
             return "Nothing that could be compared differs."
         return "The same: model, inputs, outputs, code and settings."
+
+    def _where(self) -> str:
+        """Where the calls first differed, as far as their traces tell."""
+        if self.first_divergence is not None:
+            first = str(self.first_divergence).replace("(aten::", "(", 1)
+            return f"; first at {first}"
+        if "trace" in self.differ:
+            return "; every operator that differs follows from the inputs"
+        if self.outputs and "trace" not in [*self.same, *self.not_comparable]:
+            return f"; {TRACE_HINT}"
+        return ""
 
 
 _UNKNOWN_DISTANCE = (

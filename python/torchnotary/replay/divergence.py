@@ -53,18 +53,21 @@ class TraceDifference:
     unknown: int
 
 
-def compare_traces(a: Trace, b: Trace) -> TraceDifference:
+def compare_traces(a: Trace, b: Trace, *, steered: bool = False) -> TraceDifference:
     """The first line whose activations agree while the operator, a parameter, a constant, another
     argument or an output differs, in the order in which the lines ran. Where there is none, since
-    the inputs differ, the first that differs in more than what it received."""
-    return _Comparison(a, b).result()
+    the inputs differ, the first that differs in more than what it received.
+
+    ``steered`` says that the calls had inputs of other shapes or plain values, which may lead to
+    other operators and arguments."""
+    return _Comparison(a, b, steered).result()
 
 
 class _Comparison:
     """One pass over aligned lines. A value is *tainted* once it is known to differ, or was made by
     a line that the other trace lacks."""
 
-    def __init__(self, a: Trace, b: Trace) -> None:
+    def __init__(self, a: Trace, b: Trace, steered: bool) -> None:
         self._a, self._b = a, b
         self._tainted: tuple[set[Source], set[Source]] = (set(), set())
         self._culprits: list[Culprit] = []
@@ -72,8 +75,9 @@ class _Comparison:
         self._pairs: list[tuple[int, int]] = []
         self._same = True
         self._unknown = 0
-        # Once a number that was read out of a tensor differs, other arguments may follow from it.
-        self._numbers_differ = False
+        # Once a number that was read out of a tensor differs, operators and plain arguments may
+        # follow from it.
+        self._steered = steered
 
     def result(self) -> TraceDifference:
         for i, j in aligned(self._a.lines, self._b.lines):
@@ -95,7 +99,8 @@ class _Comparison:
             _is_received(*pair, ours) and self._differ(pair, ours, theirs)
             for pair in _by_place(ours, theirs)
         )  # fmt: skip
-        if not received and not self._follows(0, ours) and not self._follows(1, theirs):
+        follows = self._steered or self._follows(0, ours) or self._follows(1, theirs)
+        if not received and not follows:
             what = f"{_name(ours)} → {_name(theirs)}"
             self._culprits.append(_culprit(OPERATOR, ours, theirs, what))
         for side, line in enumerate((ours, theirs)):
@@ -116,14 +121,14 @@ class _Comparison:
             found = _culprit(ARGUMENT, ours, theirs, what, place)
             if len(own) == len(differing):
                 self._culprits.append(found)
-            elif not self._numbers_differ or any(_is_held(*pair) for pair in own):
+            else:
                 self._besides.append(found)
         elif outputs and not differing and (ours.type != "module" or not self._culprits):
             self._culprits.append(_culprit(OUTPUT, ours, theirs, _outcome(ours, theirs)))
         for a, b in differing:
             self._taint(0, a)
             self._taint(1, b)
-        self._numbers_differ |= any(_is_number(item) for item in outputs)
+        self._steered |= any(_is_number(item) for item in outputs)
 
     def _differing_outputs(
         self, ours: TraceLine, theirs: TraceLine, *, follows: bool
@@ -165,10 +170,11 @@ class _Comparison:
             self._tainted[side].add(source)
 
     def _is_own(self, pair: Pair, line: TraceLine) -> bool:
-        """Whether a difference is the line's own: not in what it received, and not in a parameter
-        that was seen to differ before."""
-        seen = any(self._is_tainted(side, item) for side, item in enumerate(pair))
-        return not seen and not _is_received(*pair, line)
+        """Whether a difference is the line's own: not in what it received or what may follow from
+        that, and not in a parameter that was seen to differ before."""
+        if _is_received(*pair, line) or self._steered and not _is_held(*pair):
+            return False
+        return not any(self._is_tainted(side, item) for side, item in enumerate(pair))
 
     def _is_tainted(self, side: int, item: Item | None) -> bool:
         return _source(item) in self._tainted[side]

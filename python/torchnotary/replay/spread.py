@@ -22,14 +22,13 @@ _PIECE = 1 << 20  # elements compared at a time
 class Apart:
     """How far two tensors of one dtype and shape lie apart: elements, how many of them differ, the
     largest absolute difference, the scale (largest absolute value on the first side), the largest
-    distance in ULP (None for other than floating numbers), how many elements differ in a NaN or an
-    infinity, and the histogram: (at least so many ULP, elements), each bucket up to twice that."""
+    distance in ULP, how many elements differ in a NaN or an infinity, and the histogram: (at least so many ULP, elements), each bucket up to twice that."""
 
     elements: int
     differing: int
     largest: float
     scale: float
-    ulps: int | None
+    ulps: int
     undefined: int = 0
     histogram: tuple[tuple[int, int], ...] = ()
 
@@ -39,8 +38,7 @@ class Apart:
         return self.largest / self.scale if self.scale else math.inf if self.largest else 0.0
 
     def __str__(self) -> str:
-        ulps = f"{self.ulps} ULP, " if self.ulps is not None else ""
-        return f"{ulps}{self.relative:.2g} of the largest value"
+        return f"{self.ulps} ULP, {self.relative:.2g} of the largest value"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -145,15 +143,17 @@ def _aparts(a: Trace, b: Trace, ours: int, theirs: int) -> Iterator[Apart]:
 
 
 def apart_of(recorded: Any, found: Any) -> Apart | None:
-    """How far two tensors lie apart; None where they differ in dtype or shape."""
+    """How far two tensors lie apart; None where they differ in dtype or shape, or are no floating
+    or complex numbers."""
     import torch
 
     if recorded.dtype != found.dtype or recorded.shape != found.shape:
         return None
     if recorded.is_complex():
         recorded, found = torch.view_as_real(recorded), torch.view_as_real(found)
+    if not recorded.is_floating_point():
+        return None
     a, b = recorded.reshape(-1), found.reshape(-1)
-    floating = a.is_floating_point() and a.element_size() > 1
     buckets = torch.zeros(66, dtype=torch.long)
     differing = undefined = ulps = 0
     largest = scale = 0.0
@@ -168,14 +168,11 @@ def apart_of(recorded: Any, found: Any) -> Apart | None:
             continue
         largest = max(largest, float((wide_x[finite] - wide_y[finite]).abs().max()))
         scale = max(scale, float(wide_x[finite].abs().max()))
-        if floating:
-            distance = _ulps(x[finite], y[finite])
-            ulps = max(ulps, int(distance.max()))
-            buckets += torch.bincount(torch.frexp(distance).exponent, minlength=66)
+        distance = _ulps(x[finite], y[finite])
+        ulps = max(ulps, int(distance.max()))
+        buckets += torch.bincount(torch.frexp(distance).exponent, minlength=66)
     counted = [(1 << (i - 1) if i else 0, n) for i, n in enumerate(buckets.tolist()) if n]
-    return Apart(
-        a.numel(), differing, largest, scale, ulps if floating else None, undefined, tuple(counted)
-    )
+    return Apart(a.numel(), differing, largest, scale, ulps, undefined, tuple(counted))
 
 
 def _ulps(x: Any, y: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..statement.kept import Kept
@@ -21,13 +22,17 @@ KEPT, KEPT_INDEX = "trace.kept", "trace.kept.index"
 
 @dataclass(frozen=True)
 class Trace:
-    """A call's trace with its unsalted digests (a line that is not opened has none), and the values
-    of its outputs where they were kept."""
+    """A call's trace with its unsalted digests (a line that is not opened has none); ``load`` reads
+    the values of its outputs, where they were kept."""
 
     lines: list[TraceLine]
     digests: list[list[bytes]]
-    level: str
-    kept: Kept | None = None
+    load: Callable[[], Kept | None] = lambda: None
+
+    @cached_property
+    def kept(self) -> Kept | None:
+        """The values of the outputs by line and output; None where they were not kept."""
+        return self.load()
 
     def digest(self, item: Item, line: int) -> bytes | None:
         held = self.digests[line]
@@ -42,7 +47,7 @@ def trace_of(record: Record) -> Trace | None:
     for line, held in zip(lines, digests, strict=True):
         if held and len(held) != len(line.commitments):
             return None
-    return Trace(lines, digests, level_of(record) or "", _kept(record))
+    return Trace(lines, digests, lambda: _kept(record))
 
 
 def level_of(record: Record) -> str | None:
@@ -95,7 +100,7 @@ def trace_of_run(tracing: Tracing) -> Trace | None:
         return None
     values = [value for _, value in scan_file(bytes(traced.data))]
     digests = [_cut(line) for line in split_digests(bytes(traced.digests))]
-    return Trace(trace_lines(values), digests, tracing.level, traced.kept)
+    return Trace(trace_lines(values), digests, lambda: traced.kept)
 
 
 def _cut(joined: bytes) -> list[bytes]:
