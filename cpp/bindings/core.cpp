@@ -233,7 +233,13 @@ void bind_difference(py::module_& m) {
           "unless both buffers hold the same whole number of elements.")
       .def_property_readonly("differing", &tn::Difference::differing)
       .def_property_readonly("undefined", &tn::Difference::undefined)
-      .def_property_readonly("largest", &tn::Difference::largest);
+      .def_property_readonly("largest", &tn::Difference::largest)
+      .def_property_readonly("scale", &tn::Difference::scale,
+                             "The largest finite value on the first side, 0 for integers.")
+      .def_property_readonly("ulps", &tn::Difference::ulps,
+                             "Values that can be represented between two finite elements, at most.")
+      .def_property_readonly("histogram", &tn::Difference::histogram,
+                             "Elements by that number: none, then from 2^(i-1) to below 2^i.");
   m.def(
       "itemsize", [](const std::string& dtype) { return tn::dtype_of(dtype).itemsize; }, "dtype"_a,
       "The bytes of one element of a dtype, by torch's name.");

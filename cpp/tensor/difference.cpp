@@ -2,6 +2,7 @@
 #include "tensor/difference.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -55,20 +56,36 @@ double complex_distance(const std::byte* a, const std::byte* b) {
   return std::hypot(part(a, b), part(a + half, b + half));
 }
 
+// The bits of a float without its sign count the values from zero to it.
+template <class Word>
+std::uint64_t ulps_of(const std::byte* a, const std::byte* b) {
+  constexpr Word kSign = static_cast<Word>(Word{1} << (8 * sizeof(Word) - 1));
+  const auto x = load_le<Word>(a), y = load_le<Word>(b);
+  const std::uint64_t from = x & static_cast<Word>(~kSign), to = y & static_cast<Word>(~kSign);
+  if ((x & kSign) != (y & kSign)) return from + to;
+  return from < to ? to - from : from - to;
+}
+template <class Word>
+std::uint64_t complex_ulps(const std::byte* a, const std::byte* b) {
+  return std::max(ulps_of<Word>(a, b), ulps_of<Word>(a + sizeof(Word), b + sizeof(Word)));
+}
+
 using Distance = double (*)(const std::byte*, const std::byte*);
+using Ulps = std::uint64_t (*)(const std::byte*, const std::byte*);
 
 struct Entry {
   std::string_view dtype;
   Distance distance;
+  Ulps ulps = nullptr;
 };
 constexpr Distance kHalf = small_distance<5, 10, true, std::uint16_t>;
 constexpr Entry kDistances[] = {
-    {"float32", distance_of<float>},
-    {"float64", distance_of<double>},
-    {"float16", kHalf},
-    {"bfloat16", small_distance<8, 7, true, std::uint16_t>},
-    {"float8_e4m3fn", small_distance<4, 3, false, std::uint8_t>},
-    {"float8_e5m2", small_distance<5, 2, true, std::uint8_t>},
+    {"float32", distance_of<float>, ulps_of<std::uint32_t>},
+    {"float64", distance_of<double>, ulps_of<std::uint64_t>},
+    {"float16", kHalf, ulps_of<std::uint16_t>},
+    {"bfloat16", small_distance<8, 7, true, std::uint16_t>, ulps_of<std::uint16_t>},
+    {"float8_e4m3fn", small_distance<4, 3, false, std::uint8_t>, ulps_of<std::uint8_t>},
+    {"float8_e5m2", small_distance<5, 2, true, std::uint8_t>, ulps_of<std::uint8_t>},
     {"int64", integer_distance<std::int64_t>},
     {"int32", integer_distance<std::int32_t>},
     {"int16", integer_distance<std::int16_t>},
@@ -78,16 +95,16 @@ constexpr Entry kDistances[] = {
     {"uint16", integer_distance<std::uint16_t>},
     {"uint8", integer_distance<std::uint8_t>},
     {"bool", integer_distance<std::uint8_t>},
-    {"complex32", complex_distance<2, kHalf>},
-    {"complex64", complex_distance<4, distance_of<float>>},
-    {"complex128", complex_distance<8, distance_of<double>>},
+    {"complex32", complex_distance<2, kHalf>, complex_ulps<std::uint16_t>},
+    {"complex64", complex_distance<4, distance_of<float>>, complex_ulps<std::uint32_t>},
+    {"complex128", complex_distance<8, distance_of<double>>, complex_ulps<std::uint64_t>},
 };
 
-Distance distance_for(const DType& dtype) {
+Entry entry_for(const DType& dtype) {
   for (const Entry& entry : kDistances) {
-    if (entry.dtype == dtype.name) return entry.distance;
+    if (entry.dtype == dtype.name) return entry;
   }
-  return nullptr;
+  return {dtype.name, nullptr};
 }
 
 }  // namespace
@@ -99,21 +116,34 @@ void Difference::add(Bytes before, Bytes after) {
                       std::to_string(before.size()) + " bytes",
                       std::to_string(after.size()) + " bytes", "compare tensors of one shape");
   }
-  const Distance distance = distance_for(*dtype_);
+  const Entry entry = entry_for(*dtype_);
   // As commitments do: any byte but 0 is true.
   const bool boolean = dtype_->kind == Kind::boolean;
+  constexpr std::byte kZero[16] = {};
   for (std::size_t i = 0; i < before.size(); i += size) {
     const std::byte *a = &before[i], *b = &after[i];
+    if (entry.ulps != nullptr) {
+      const double value = entry.distance(kZero, a);
+      if (std::isfinite(value)) scale_ = std::max(scale_, value);
+    }
     const bool same =
         boolean ? (*a != std::byte{0}) == (*b != std::byte{0}) : std::memcmp(a, b, size) == 0;
-    if (same) continue;
+    if (same) {
+      ++histogram_[0];
+      continue;
+    }
     ++differing_;
-    if (distance == nullptr) continue;
-    const double found = boolean ? 1.0 : distance(a, b);
+    if (entry.distance == nullptr) continue;
+    const double found = boolean ? 1.0 : entry.distance(a, b);
     if (std::isnan(found)) {
       ++undefined_;
     } else {
       largest_ = std::max(largest_.value_or(0.0), found);
+    }
+    if (entry.ulps != nullptr && std::isfinite(found)) {
+      const std::uint64_t ulps = entry.ulps(a, b);
+      ulps_ = std::max(ulps_, ulps);
+      ++histogram_[static_cast<std::size_t>(std::bit_width(ulps))];
     }
   }
 }

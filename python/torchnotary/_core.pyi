@@ -170,8 +170,23 @@ class Difference:
     def differing(self) -> int:
         ...
     @property
+    def histogram(self) -> typing.Annotated[list[int], "FixedSize(65)"]:
+        """
+        Elements by that number: none, then from 2^(i-1) to below 2^i.
+        """
+    @property
     def largest(self) -> float | None:
         ...
+    @property
+    def scale(self) -> float:
+        """
+        The largest finite value on the first side, 0 for integers.
+        """
+    @property
+    def ulps(self) -> int:
+        """
+        Values that can be represented between two finite elements, at most.
+        """
     @property
     def undefined(self) -> int:
         ...

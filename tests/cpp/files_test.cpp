@@ -143,6 +143,26 @@ TEST(Difference, ZerosOfEitherSignDifferByNothingAndNaNsByNoNumber) {
   EXPECT_EQ(found.differing(), 3u);
   EXPECT_EQ(found.undefined(), 1u);
   EXPECT_EQ(found.largest(), 0.5);
+  EXPECT_EQ(found.scale(), 2.0);
+}
+
+TEST(Difference, CountsTheValuesBetweenTwoElementsAcrossZeroToo) {
+  const double least = std::numeric_limits<double>::denorm_min();
+  const double before[] = {1.0, 1.0, 0.0, -least, INFINITY, 1.0};
+  const double after[] = {1.0, std::nextafter(1.0, 2.0), -0.0, 2 * least, 1.0, NAN};
+  Difference found(dtype_of("float64"));
+  found.add(std::as_bytes(std::span(before).first(4)), std::as_bytes(std::span(after).first(4)));
+  EXPECT_EQ(found.ulps(), 3u);
+  EXPECT_EQ(found.histogram()[0], 2u);
+  EXPECT_EQ(found.histogram()[1], 1u);
+  EXPECT_EQ(found.histogram()[2], 1u);
+  const float far[] = {std::numeric_limits<float>::max()}, other[] = {-far[0]};
+  Difference across(dtype_of("float32"));
+  across.add(std::as_bytes(std::span(far)), std::as_bytes(std::span(other)));
+  EXPECT_EQ(across.ulps(), 2u * 0x7f7fffffu);
+  EXPECT_EQ(across.histogram()[32], 1u);
+  found.add(std::as_bytes(std::span(before).subspan(4)), std::as_bytes(std::span(after).subspan(4)));
+  EXPECT_EQ(found.ulps(), 3u);
 }
 
 }  // namespace

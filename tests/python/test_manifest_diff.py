@@ -12,6 +12,7 @@ from torchnotary import _core, weights_files
 from torchnotary.cli import run
 from torchnotary.errors import MalformedRecord, NotaryError
 from torchnotary.manifest import Manifest
+from torchnotary.replay.tolerance import ulp_distance
 
 STATE = {
     "a": torch.arange(6.0).reshape(2, 3),
@@ -132,6 +133,20 @@ def test_distances_are_those_that_torch_finds(dtype):
     assert found.largest == pytest.approx(
         distances[differ & ~distances.isnan()].max().item(), 1e-15
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_the_values_between_two_elements_are_counted_as_ulp_distance_does(dtype):
+    torch.manual_seed(2)
+    old = (torch.randn(1000, dtype=torch.float64) * 1e-3).to(getattr(torch, dtype))
+    new = old * (1 + 1e-3 * torch.rand(1000)).to(old.dtype)
+    new[::7] = -new[::7]
+    found = _core.Difference(dtype)
+    found.add(*(x.view(torch.uint8).numpy().tobytes() for x in (old, new)))
+    each = [ulp_distance(x, y) for x, y in zip(old.split(1), new.split(1), strict=True)]
+    assert found.ulps == max(each)
+    assert found.scale == old.abs().max().item()
+    assert found.histogram == [sum(n.bit_length() == bucket for n in each) for bucket in range(65)]
 
 
 def test_integers_beyond_doubles_differ_by_exact_amounts():
