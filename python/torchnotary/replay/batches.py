@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..leaves import Leaf as Kept
+from ..leaves import flatten_output
+from ..statement.evidence import tensor_of
 from ..statement.values import Difference, rows_in_words
 
 # A line of inputs.jsonl or outputs.jsonl with its unsalted digests.
@@ -27,6 +30,11 @@ class SharedRows:
         shared = f"{rows_in_words(range(self.at, self.at + self.count))} of {self.before}"
         other = rows_in_words(range(self.other_at, self.other_at + self.count))
         return f"the same rows in another batch: {shared} are {other} of {self.after}"
+
+    def cut(self, ours: Iterable[Kept], theirs: Iterable[Kept]) -> tuple[list[Kept], list[Kept]]:
+        """Kept leaves of both sides, tensors of a whole batch cut to the shared rows."""
+        cut = [_cut(leaf, self.before, self.at, self.count) for leaf in ours]
+        return cut, [_cut(leaf, self.after, self.other_at, self.count) for leaf in theirs]
 
 
 def shared_rows(ours: Sequence[Leaf], theirs: Sequence[Leaf]) -> SharedRows | None:
@@ -74,6 +82,13 @@ def differences_in(
         else:
             return None
     return found
+
+
+def _cut(leaf: Kept, size: int, begin: int, count: int) -> Kept:
+    if leaf.layout is not None or not leaf.run or leaf.shape[0] != size:
+        return leaf
+    (rows,) = flatten_output(tensor_of(leaf)[begin : begin + count], keep=True)
+    return rows.at(leaf.path)
 
 
 def _may_share(a: Leaf, b: Leaf) -> bool:

@@ -47,7 +47,7 @@ def diff(a: str | os.PathLike[str] | Record, b: str | os.PathLike[str] | Record)
     inputs, outputs = _Values(first, second, "inputs"), _Values(first, second, "outputs")
     rows = inputs.settle_inputs(found)
     differences = outputs.settle(found, rows)
-    divergence = _compare_traces(first, second, found, steered=inputs.steer())
+    divergence = _compare_traces(first, second, found, inputs)
     _compare_code(first, second, found)
     changed = _batch(first, second)
     changed += settings.changes(first.predicate["execution"], second.predicate["execution"])
@@ -60,7 +60,7 @@ def diff(a: str | os.PathLike[str] | Record, b: str | os.PathLike[str] | Record)
         found.missing,
         changed,
         differences,
-        _distance(first, second) if differences else None,
+        _distance(first, second, rows) if differences else None,
         divergence,
     )
 
@@ -146,6 +146,7 @@ class _Values:
         self._tree = tree
         self._sides: list[list[Leaf]] = []
         self._missing: str | None = None
+        self.differences: list[Difference] = []
         self._absent = a.predicate[tree] is None and b.predicate[tree] is None
         for which, record in (("first", a), ("second", b)):
             empty = record.predicate[tree] is None
@@ -155,7 +156,7 @@ class _Values:
                 self._missing = f"the {which} record's digests are not here"
                 return
             self._sides.append(list(zip(lines, digests, strict=True)))
-        self._differences = compare_recorded(*self._sides)
+        self.differences = compare_recorded(*self._sides)
 
     def settle(self, found: _Sorted, rows: SharedRows | None = None) -> list[Difference]:
         """Sorts the tree's line, compared in the rows that two batches share where there are some;
@@ -166,7 +167,7 @@ class _Values:
             else:
                 found.settle(self._tree, True, shown="(none)")
             return []
-        differences = self._differences
+        differences = self.differences
         shared = differences_in(rows, *self._sides) if rows is not None else None
         if shared is not None:
             differences = shared
@@ -190,20 +191,18 @@ class _Values:
 
     def steer(self) -> bool:
         """Whether more differs than elements of tensors, so that a call may take other ways."""
-        if self._missing:
-            return False
         forms = [
             {line["path"]: (line["kind"], line.get("dtype"), line.get("shape")) for line, _ in side}
             for side in self._sides
         ]
-        differing = {difference.path for difference in self._differences}
+        differing = {difference.path for difference in self.differences}
         return any(
             forms[0].get(path) != forms[1].get(path) or forms[0][path][0] != "tensor"
             for path in differing
         )
 
 
-def _compare_traces(a: Record, b: Record, found: _Sorted, *, steered: bool) -> Divergence | None:
+def _compare_traces(a: Record, b: Record, found: _Sorted, inputs: _Values) -> Divergence | None:
     levels = level_of(a), level_of(b)
     if levels == (None, None):
         return None
@@ -216,7 +215,9 @@ def _compare_traces(a: Record, b: Record, found: _Sorted, *, steered: bool) -> D
         which = "first" if traces[0] is None else "second"
         found.missing.append(Line("trace", f"the {which} record's digests are not here"))
         return None
-    divergence, difference = in_traces(*traces, steered=steered)
+    divergence, difference = in_traces(
+        *traces, other_inputs=bool(inputs.differences), steered=inputs.steer()
+    )
     if difference.same and difference.unknown:
         what = f"{difference.unknown} of its values have no digests that could be compared"
         found.missing.append(Line("trace", what))
@@ -304,10 +305,12 @@ def _end(execution: Mapping[str, Any]) -> str:
     return " ".join(str(x) for x in (outcome.get("status"), outcome.get("exception")) if x)
 
 
-def _distance(a: Record, b: Record) -> str | None:
+def _distance(a: Record, b: Record, rows: SharedRows | None) -> str | None:
     """The largest distance between two results, where both were kept."""
     ours, theirs = a.kept_leaves("outputs"), b.kept_leaves("outputs")
     if ours is None or theirs is None:
         return None
+    if rows is not None:
+        ours, theirs = rows.cut(ours, theirs)
     measured = distances(ours, theirs)
     return str(max(measured, key=lambda d: d.largest)) if measured else None

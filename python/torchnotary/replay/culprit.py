@@ -72,11 +72,11 @@ class Divergence:
 
 
 def in_traces(
-    a: Trace, b: Trace, *, steered: bool = False
+    a: Trace, b: Trace, *, other_inputs: bool = False, steered: bool = False
 ) -> tuple[Divergence | None, TraceDifference]:
     """The first line of two traces that differs by itself, and all that is known of how they do;
-    ``steered`` as `compare_traces` takes it."""
-    found = compare_traces(a, b, steered=steered)
+    ``other_inputs`` and ``steered`` as `compare_traces` takes them."""
+    found = compare_traces(a, b, other_inputs=other_inputs, steered=steered)
     first = found.first
     if first is None:
         return None, found

@@ -132,7 +132,7 @@ class Comparison:
             first = str(self.first_divergence).replace("(aten::", "(", 1)
             return f"; first at {first}"
         if "trace" in self.differ:
-            return "; every operator that differs follows from the inputs"
+            return "; what differs in between follows from the inputs"
         if self.outputs and "trace" not in [*self.same, *self.not_comparable]:
             return f"; {TRACE_HINT}"
         return ""

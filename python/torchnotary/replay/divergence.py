@@ -53,21 +53,23 @@ class TraceDifference:
     unknown: int
 
 
-def compare_traces(a: Trace, b: Trace, *, steered: bool = False) -> TraceDifference:
+def compare_traces(
+    a: Trace, b: Trace, *, other_inputs: bool = False, steered: bool = False
+) -> TraceDifference:
     """The first line whose activations agree while the operator, a parameter, a constant, another
     argument or an output differs, in the order in which the lines ran. Where there is none, since
     the inputs differ, the first that differs in more than what it received.
 
-    ``steered`` says that the calls had inputs of other shapes or plain values, which may lead to
-    other operators and arguments."""
-    return _Comparison(a, b, steered).result()
+    ``other_inputs`` says that the inputs of the calls are known to differ, ``steered`` that they do
+    in shapes or plain values, which may lead to other operators and arguments."""
+    return _Comparison(a, b, other_inputs, steered).result()
 
 
 class _Comparison:
     """One pass over aligned lines. A value is *tainted* once it is known to differ, or was made by
     a line that the other trace lacks."""
 
-    def __init__(self, a: Trace, b: Trace, steered: bool) -> None:
+    def __init__(self, a: Trace, b: Trace, other_inputs: bool, steered: bool) -> None:
         self._a, self._b = a, b
         self._tainted: tuple[set[Source], set[Source]] = (set(), set())
         self._culprits: list[Culprit] = []
@@ -78,6 +80,8 @@ class _Comparison:
         # Once a number that was read out of a tensor differs, operators and plain arguments may
         # follow from it.
         self._steered = steered
+        # What a module was given stands in no line of its own.
+        self._module_accused = other_inputs
 
     def result(self) -> TraceDifference:
         for i, j in aligned(self._a.lines, self._b.lines):
@@ -123,8 +127,9 @@ class _Comparison:
                 self._culprits.append(found)
             else:
                 self._besides.append(found)
-        elif outputs and not differing and (ours.type != "module" or not self._culprits):
+        elif outputs and not differing and not (ours.type == "module" and self._module_accused):
             self._culprits.append(_culprit(OUTPUT, ours, theirs, _outcome(ours, theirs)))
+            self._module_accused = True
         for a, b in differing:
             self._taint(0, a)
             self._taint(1, b)

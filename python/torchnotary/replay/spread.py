@@ -9,27 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
-from .tolerance import magnitudes
+from .. import _core
 from .traces import Trace
 
 SHOWN_BUCKETS = 6
-_PIECE = 1 << 20  # elements compared at a time
 
 
 @dataclass(frozen=True)
 class Apart:
     """How far two tensors of one dtype and shape lie apart: elements, how many of them differ, the
     largest absolute difference, the scale (largest absolute value on the first side), the largest
-    distance in ULP, how many elements differ in a NaN or an infinity, and the histogram: (at least so many ULP, elements), each bucket up to twice that."""
+    distance in ULP, and the histogram: (at least so many ULP, elements), each bucket up to twice
+    that. NaN and infinities are left out of both where the difference is none or infinite."""
 
     elements: int
     differing: int
     largest: float
     scale: float
     ulps: int
-    undefined: int = 0
     histogram: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -45,10 +45,9 @@ class Apart:
             "differing": self.differing,
             "elements": self.elements,
             "histogram": [list(bucket) for bucket in self.histogram],
-            "largest": self.largest,
-            "relative": self.relative if math.isfinite(self.relative) else None,
+            "largest": _finite(self.largest),
+            "relative": _finite(self.relative),
             "ulps": self.ulps,
-            "undefined": self.undefined,
         }
 
 
@@ -75,11 +74,11 @@ class Spread:
             "at": self.at and self.at.to_json(),
             "growth": [
                 {
-                    "largest": step.apart.largest,
+                    "largest": _finite(step.apart.largest),
                     "line": step.line,
                     "module": step.module,
                     "operator": step.operator,
-                    "relative": step.apart.to_json()["relative"],
+                    "relative": _finite(step.apart.relative),
                     "ulps": step.apart.ulps,
                 }
                 for step in self.growth
@@ -103,6 +102,11 @@ class Spread:
         return "; ".join(parts)
 
 
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
 def _place(step: Step) -> str:
     return f"{step.module} ({step.operator})" if step.module else step.operator
 
@@ -114,78 +118,43 @@ def spread_of(
     where either side kept none. The module's name is the first side's."""
     if a.kept is None or b.kept is None:
         return None
-    at, growth = None, []
-    for ours, theirs in pairs:
-        found = [x for x in _aparts(a, b, ours, theirs) if x.differing]
-        if not found:
-            continue
-        worst = max(found, key=lambda apart: apart.relative)
-        if (ours, theirs) == culprit:
-            at = worst
-            continue
-        line = a.lines[ours]
-        step = Step(ours, line.module, line.name, worst)
-        if growth and growth[-1].module == step.module:
-            growth[-1] = step
-        else:
-            growth.append(step)
+    at = _worst(a, b, *culprit) if culprit in pairs else None
+    following = [pair for pair in pairs if pair != culprit]
+    growth = []
+    for _, run in groupby(following, key=lambda pair: a.lines[pair[0]].module):
+        ours, theirs = list(run)[-1]
+        apart = _worst(a, b, ours, theirs)
+        if apart is not None:
+            line = a.lines[ours]
+            growth.append(Step(ours, line.module, line.name, apart))
     return Spread(at, growth) if at is not None or growth else None
 
 
+def _worst(a: Trace, b: Trace, ours: int, theirs: int) -> Apart | None:
+    """The output of two lines that lies farthest apart, None where none is kept and differs."""
+    found = [apart for apart in _aparts(a, b, ours, theirs) if apart.differing]
+    return max(found, key=lambda apart: apart.relative, default=None)
+
+
 def _aparts(a: Trace, b: Trace, ours: int, theirs: int) -> Iterator[Apart]:
-    outputs = {item.output for item in a.lines[ours].outputs or ()}
-    for output in sorted(outputs):
-        recorded, found = a.kept.tensor(ours, output), b.kept.tensor(theirs, output)
-        if recorded is not None and found is not None:
-            apart = apart_of(recorded, found)
-            if apart is not None:
-                yield apart
-
-
-def apart_of(recorded: Any, found: Any) -> Apart | None:
-    """How far two tensors lie apart; None where they differ in dtype or shape, or are no floating
-    or complex numbers."""
-    import torch
-
-    if recorded.dtype != found.dtype or recorded.shape != found.shape:
-        return None
-    if recorded.is_complex():
-        recorded, found = torch.view_as_real(recorded), torch.view_as_real(found)
-    if not recorded.is_floating_point():
-        return None
-    a, b = recorded.reshape(-1), found.reshape(-1)
-    buckets = torch.zeros(66, dtype=torch.long)
-    differing = undefined = ulps = 0
-    largest = scale = 0.0
-    for begin in range(0, a.numel(), _PIECE):
-        x, y = a[begin : begin + _PIECE], b[begin : begin + _PIECE]
-        unlike = _bits(x) != _bits(y)
-        differing += int(unlike.sum())
-        wide_x, wide_y = x.double(), y.double()
-        finite = torch.isfinite(wide_x) & torch.isfinite(wide_y)
-        undefined += int((unlike & ~finite).sum())
-        if not finite.any():
+    """How far the outputs of two lines lie apart that are kept, floating and of one shape."""
+    for output in sorted({item.output for item in a.lines[ours].outputs or ()}):
+        recorded, found = a.kept.content(ours, output), b.kept.content(theirs, output)
+        if recorded is None or found is None or recorded[:2] != found[:2]:
             continue
-        largest = max(largest, float((wide_x[finite] - wide_y[finite]).abs().max()))
-        scale = max(scale, float(wide_x[finite].abs().max()))
-        distance = _ulps(x[finite], y[finite])
-        ulps = max(ulps, int(distance.max()))
-        buckets += torch.bincount(torch.frexp(distance).exponent, minlength=66)
-    counted = [(1 << (i - 1) if i else 0, n) for i, n in enumerate(buckets.tolist()) if n]
-    return Apart(a.numel(), differing, largest, scale, ulps, undefined, tuple(counted))
+        if recorded[0].startswith(("float", "bfloat", "complex")):
+            yield _apart(recorded[0], recorded[2], found[2])
 
 
-def _ulps(x: Any, y: Any) -> Any:
-    """Elementwise distance in ULP as float64: exact below 2^53, rounded above."""
-    import torch
-
-    (negative_x, size_x), (negative_y, size_y) = magnitudes(x), magnitudes(y)
-    along = (size_x - size_y).abs().double()
-    return torch.where(negative_x == negative_y, along, size_x.double() + size_y.double())
-
-
-def _bits(x: Any) -> Any:
-    import torch
-
-    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    return x.view(integers)
+def _apart(dtype: str, recorded: memoryview, found: memoryview) -> Apart:
+    difference = _core.Difference(dtype)
+    difference.add(recorded, found)
+    counts = enumerate(difference.histogram)
+    return Apart(
+        len(recorded) // _core.itemsize(dtype),
+        difference.differing,
+        difference.largest or 0.0,
+        difference.scale,
+        difference.ulps,
+        tuple((1 << (i - 1) if i else 0, count) for i, count in counts if count),
+    )

@@ -100,8 +100,13 @@ def _measure_composite(recorded: Leaf, found: Leaf) -> Distance:
 def ulp_distance(a: Any, b: Any) -> int:
     """Largest number of representable values between two finite floating tensors, element by
     element; +0 and −0 are the same value."""
-    (negative_a, magnitude_a), (negative_b, magnitude_b) = magnitudes(a), magnitudes(b)
-    same_sign = negative_a == negative_b
+    import torch
+
+    integers = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
+    bits_a, bits_b = (x.contiguous().view(integers).long() for x in (a, b))
+    lowest = -(1 << (8 * a.element_size() - 1))
+    magnitude_a, magnitude_b = (torch.where(x < 0, x - lowest, x) for x in (bits_a, bits_b))
+    same_sign = (bits_a < 0) == (bits_b < 0)
     apart = (magnitude_a - magnitude_b).abs()[same_sign]
     largest = int(apart.max()) if apart.numel() else 0
     # Across zero the two magnitudes add up, which may not fit 64 bits: Python adds them.
@@ -110,14 +115,3 @@ def ulp_distance(a: Any, b: Any) -> int:
     ):
         largest = max(largest, x + y)
     return largest
-
-
-def magnitudes(x: Any) -> tuple[Any, Any]:
-    """Which elements of a floating tensor are negative, and of each the number of representable
-    values (int64) between it and zero."""
-    import torch
-
-    integers = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    bits = x.contiguous().view(integers).long()
-    lowest = -(1 << (8 * x.element_size() - 1))
-    return bits < 0, torch.where(bits < 0, bits - lowest, bits)

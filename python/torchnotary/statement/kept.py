@@ -42,6 +42,14 @@ class Kept:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(self._places)
 
+    def content(self, line: int, output: int) -> tuple[str, tuple[int, ...], memoryview] | None:
+        """Dtype, shape and data bytes of an output, not copied; None where it was not kept."""
+        place = self._places.get((line, output))
+        if place is None:
+            return None
+        _, _, dtype, shape, offset, nbytes = place
+        return dtype, tuple(shape), self.data[offset : offset + nbytes]
+
     def tensor(self, line: int, output: int) -> Any:
         """The value of an output as a tensor of its own; None where it was not kept."""
         place = self._places.get((line, output))
