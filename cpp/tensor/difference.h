@@ -29,8 +29,8 @@ class Difference {
   // For floating dtypes: the largest finite |before|, to see a difference beside.
   double scale() const { return scale_; }
   // For floating dtypes, over the elements whose difference is finite: how many representable
-  // values lie between them at most (of complex ones the part with more), and how many elements have
-  // how many: [0] none, [i] at least 2^(i-1) and less than 2^i.
+  // values lie between them at most (of complex ones the part with more), and how many elements
+  // have how many: [0] none, [i] at least 2^(i-1) and less than 2^i.
   std::uint64_t ulps() const { return ulps_; }
   const std::array<std::uint64_t, 65>& histogram() const { return histogram_; }
 

@@ -161,7 +161,8 @@ TEST(Difference, CountsTheValuesBetweenTwoElementsAcrossZeroToo) {
   across.add(std::as_bytes(std::span(far)), std::as_bytes(std::span(other)));
   EXPECT_EQ(across.ulps(), 2u * 0x7f7fffffu);
   EXPECT_EQ(across.histogram()[32], 1u);
-  found.add(std::as_bytes(std::span(before).subspan(4)), std::as_bytes(std::span(after).subspan(4)));
+  found.add(std::as_bytes(std::span(before).subspan(4)),
+            std::as_bytes(std::span(after).subspan(4)));
   EXPECT_EQ(found.ulps(), 3u);
 }
 
