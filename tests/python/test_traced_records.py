@@ -195,7 +195,14 @@ def test_where_tensors_were_kept_the_spread_is_measured_from_the_culprit_on(tmp_
         assert 0 < spread.at.differing <= 5 and spread.at.elements == 40
         assert sum(count for _, count in spread.at.histogram) == 40
         assert 1 <= spread.at.ulps <= 2
-        assert spread.growth[0].module == "layer.2.query" and spread.growth[-1].module == "head"
+        assert [(step.module, step.operator) for step in spread.growth] == [
+            ("layer.2.query", "aten::linear"),
+            ("layer.2", "aten::scaled_dot_product_attention"),
+            ("layer.2.act", "aten::gelu"),
+            ("layer.2", "aten::add.Tensor"),
+            ("layer.2.norm", "aten::layer_norm"),
+            ("head", "aten::linear"),
+        ]
         assert all(0 < step.apart.relative < 1e-4 for step in spread.growth)
         assert "ULP" in str(spread) and "in the end" in str(spread)
         document = found.to_json()["divergence"]["spread"]
@@ -309,6 +316,9 @@ def test_a_reproduction_leaves_modules_as_they_were_called_before(tmp_path, mode
     before = torch.nn.Module.__call__
     assert torchnotary.reproduce(record, model, (X,)).ok
     assert torch.nn.Module.__call__ is before
+    model.layer[2].norm.eps = 0.5
+    found = torchnotary.reproduce(record, model, (X,))
+    assert found.first_divergence.module == "layer.2.norm"  # with no notary left to hold the layer
 
 
 def test_the_same_rows_in_another_batch_are_told_from_other_rows(tmp_path, model):
@@ -335,7 +345,26 @@ def test_the_same_rows_in_another_batch_are_told_from_other_rows(tmp_path, model
         else:
             assert "outputs (in the rows both have)" in str(found)
     other = torchnotary.diff(whole, of(X[2:4] + 1))
-    assert "batch" not in [change.name for change in other.settings]
+    assert "the same rows" not in str(other) and "outputs" in other.differ
+    notary.close()
+
+
+def test_the_calls_of_a_group_are_traced_again_in_their_order(tmp_path, model):
+    notary = tracing(tmp_path)
+    notary.attach(model)
+    with notary.group():
+        model(X)
+        model(X + 1)
+    record = notary.last
+    notary.detach(model)
+    inputs = [{"x": X}, {"x": X + 1}]
+    found = torchnotary.reproduce(record, model, inputs)
+    assert found.outcome == "bitwise" and found.first_divergence is None
+    lines = record.predicate["trace"]["size"]
+    model.head.bias[0] += 1
+    found = torchnotary.reproduce(record, model, inputs)
+    assert found.first_divergence.module == "head" and found.first_divergence.argument == "bias"
+    assert found.first_divergence.line == lines // 2 - 1 and found.first_divergence.more == 0
     notary.close()
 
 

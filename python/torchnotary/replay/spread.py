@@ -122,11 +122,13 @@ def spread_of(
     following = [pair for pair in pairs if pair != culprit]
     growth = []
     for _, run in groupby(following, key=lambda pair: a.lines[pair[0]].module):
-        ours, theirs = list(run)[-1]
-        apart = _worst(a, b, ours, theirs)
-        if apart is not None:
-            line = a.lines[ours]
-            growth.append(Step(ours, line.module, line.name, apart))
+        # The last one that was kept: views are not.
+        for ours, theirs in reversed(list(run)):
+            apart = _worst(a, b, ours, theirs)
+            if apart is not None:
+                line = a.lines[ours]
+                growth.append(Step(ours, line.module, line.name, apart))
+                break
     return Spread(at, growth) if at is not None or growth else None
 
 
