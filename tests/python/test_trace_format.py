@@ -154,7 +154,7 @@ BROKEN = [
     ((3, "args", "self", "from"), {"line": 1, "output": 5}, "does not exist"),
     ((1, "args", "object"), {"unbound": 5}, "not a number"),
     ((1, "outputs", 3, 1, 0), "x", "no value an operator returns"),
-    ((7, "args", "self", "from"), {"line": 3, "output": 0}, "does not exist"),
+    ((7, "args", "self", "from"), {"line": 3, "output": -1}, "does not exist"),
     ((3, "args", "self", "from"), {"line": 0}, "nowhere"),
     ((3, "args", "self", "from"), {"parameter": "a", "buffer": "b"}, "nowhere"),
     ((3, "args", "self", "from"), {"parameter": 1}, "no name"),
@@ -202,6 +202,12 @@ def test_what_the_format_does_not_have_is_refused_with_line_and_cause(place, val
     with pytest.raises(MalformedRecord, match=cause) as caught:
         trace_lines(replaced(values, place, value))
     assert f"trace.jsonl line {place[0] + 1}: " in str(caught.value)
+
+
+def test_a_tensor_may_come_from_an_operator_that_raised_amid_writing_it():
+    values = [parse(line) for line in ReferenceTrace(lines()).lines]
+    found = trace_lines(replaced(values, (7, "args", "self", "from"), {"line": 3, "output": 0}))
+    assert found[3].outputs is None and found[7].arguments[0].origin["line"] == 3
 
 
 def test_a_view_of_nothing_and_a_missing_placeholder_are_refused():

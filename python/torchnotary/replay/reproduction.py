@@ -89,10 +89,9 @@ def _reproduce(
     leaves = _run(record, subject, args, kwargs, lines, kept is not None, tracing)
     differences = compare(lines, digests, leaves)
     traced = _trace_divergence(record, tracing)
+    first = None
     if differences or culprit is not None:
         first = merged(culprit, traced) or in_outputs(differences, hint)
-    else:
-        first = traced
     measured = distances(kept, leaves) if kept is not None and differences else []
     return Reproduction(
         _judge(differences, culprit, measured),

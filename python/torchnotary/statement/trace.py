@@ -290,10 +290,11 @@ class _Line:
                 f"{place} comes from a line that is not before it",
                 brief(line),
             )
-            made = self._before[line].outputs or ()
+            made = self._before[line].outputs
+            # What an operator that raised had begun to write is known by its line.
+            known = made is None or any(item.output == output and item.is_tensor for item in made)
             _require(
-                type(output) is int
-                and any(item.output == output and item.is_tensor for item in made),
+                type(output) is int and output >= 0 and known,
                 f"{place} comes from an output that does not exist",
                 f"line {line}, output {brief(output)}",
             )
