@@ -30,6 +30,12 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(document):
             assert fragment in anchors(path), f"{document.name}: {target}"
 
 
+def test_the_examples_of_the_first_divergence_are_what_the_program_answers(tmp_path):
+    document = DOCS / "divergence.md"
+    assert len(blocks(document.read_text(), "pycon")) == 2
+    assert rewritten(document, tmp_path) == document.read_text()
+
+
 def test_the_examples_of_the_formats_are_what_the_program_answers(tmp_path):
     document = DOCS / "formats.md"
     assert len(blocks(document.read_text(), "pycon")) >= 12

@@ -23,7 +23,7 @@ def save(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .tnr file to write.")],
     disclose: Annotated[
-        str, typer.Option(help="What to open, with commas: inputs,outputs,weights,structure.")
+        str, typer.Option(help="What to open, with commas: inputs,outputs,trace,weights,structure.")
     ] = "",
     inputs: Annotated[
         Path | None, typer.Option(help="Inputs that travel along, checked against the record.")
