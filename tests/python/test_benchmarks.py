@@ -18,13 +18,6 @@ from hypothesis import strategies as st
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks_importable():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield
-    sys.path.remove(str(BENCHMARKS))
-
-
 class FakeClock:
     """Time that passes only where a contender says so."""
 
