@@ -96,7 +96,7 @@ KnownTensors::Memory& KnownTensors::find_or_add(const at::Tensor& tensor, Source
 // Forgets storages that are gone; the next sweep comes when as many again have been met.
 void KnownTensors::sweep() {
   std::erase_if(memories_, [](const auto& entry) { return entry.second.storage.expired(); });
-  sweep_at_ = 2 * memories_.size() + 1024;
+  sweep_at_ = memories_.size() + 16;
 }
 
 bool KnownTensors::holds(const Known& known, const at::Tensor& tensor) const {

@@ -104,7 +104,7 @@ class KnownTensors {
   const bool hashes_;
   const KnownTensors* const base_;
   std::unordered_map<c10::StorageImpl*, Memory> memories_;
-  std::size_t sweep_at_ = 1024;
+  std::size_t sweep_at_ = 16;
   std::uint64_t outside_ = 0;
 };
 
