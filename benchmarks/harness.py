@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,20 +116,40 @@ def alternate(
     ``settle`` runs untimed after each block, so that what ours left to do in the background
     (writing records) is not done while the peer is timed.
     """
-    pairs = Pairs([], [])
+    contenders = {"peer": peer, "ours": ours}
+    return Pairs(
+        **take_turns(contenders, rounds, warmup=warmup, calls=calls, settle=settle, clock=clock)
+    )
+
+
+def take_turns(
+    contenders: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    warmup: int = 2,
+    calls: int = 1,
+    prepare: Callable[[str], Any] = lambda name: None,
+    settle: Callable[[], Any] = lambda: None,
+    clock: Clock = time.perf_counter_ns,
+) -> dict[str, list[int]]:
+    """As :func:`alternate`, among any number of contenders: their nanoseconds, those of one round
+    at the same index. ``prepare`` runs untimed before each block and is told whose it is."""
+    samples: dict[str, list[int]] = {name: [] for name in contenders}
     with quiet_gc():
         for number in range(-warmup, rounds):
-            contenders = [(peer, pairs.peer), (ours, pairs.ours)]
-            for contender, samples in contenders if number % 2 == 0 else contenders[::-1]:
+            names = list(contenders)
+            for name in names if number % 2 == 0 else names[::-1]:
+                prepare(name)
+                contender = contenders[name]
                 begun = clock()
                 for _ in range(calls):
                     contender()
                 ended = clock()
                 if number >= 0:
-                    samples.append(ended - begun)
+                    samples[name].append(ended - begun)
                 settle()
             gc.collect()
-    return pairs
+    return samples
 
 
 def time_each(

@@ -27,6 +27,7 @@ TOPICS = {
     "openings": "openings",
     "manifest-files": "manifest_files",
     "durable-records": "durable_records",
+    "tracing": "tracing",
 }
 # What would redirect or silence the recorder; TORCHNOTARY_CPU and _NUM_THREADS stay in force.
 _REDIRECTIONS = ("KEY", "LOG", "PROFILE", "DISABLE")

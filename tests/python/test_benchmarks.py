@@ -81,6 +81,16 @@ def test_contenders_alternate_and_neither_is_always_first():
     assert "".join(order) == "AABB" + "BBAA"
 
 
+def test_any_number_of_contenders_take_turns_each_prepared_for():
+    from harness import take_turns
+
+    order: list[str] = []
+    contenders = {name: lambda name=name: order.append(name) for name in "ABC"}
+    samples = take_turns(contenders, 2, warmup=0, prepare=lambda name: order.append(name.lower()))
+    assert "".join(order) == "aAbBcC" + "cCbBaA"
+    assert {name: len(times) for name, times in samples.items()} == {"A": 2, "B": 2, "C": 2}
+
+
 def test_neither_warm_up_nor_settling_is_in_the_samples():
     from harness import alternate, time_each
 
