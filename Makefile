@@ -34,7 +34,7 @@ need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
       apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
 endef
 
-.PHONY: help demo test test-cpp test-python test-aarch64 sanitize fuzz bench collisions lint stubs clean
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize fuzz bench collisions plantings lint stubs clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/bench $(STAMP)/smollm2  ## t
 
 collisions: $(STAMP)/package  ## 100,000 pairs of tensors built to collide, counted by kind
 	@$(PY) tests/python/collisions.py --pairs 100000
+
+plantings: $(STAMP)/package  ## 100 changes planted in MiniLM's operators, each to be found at its place
+	@$(PY) tests/python/plantings.py --count 100
 
 lint: $(STAMP)/package  ## ruff over Python, clang-format over C++ where installed
 	@$(VENV)/bin/ruff check python tests benchmarks
