@@ -51,13 +51,21 @@ c10::StorageImpl* storage_of(const at::Tensor& tensor) {
 }  // namespace
 
 std::string_view unbound_reason(const at::Tensor& tensor) {
-  if (tensor.is_nested()) return "nested";
-  if (tensor.is_quantized()) return "quantized";
-  if (tensor.is_meta()) return "meta";
-  if (tensor.layout() != at::kStrided) return tensor.is_sparse() ? "sparse_coo" : "layout";
+  // What an ordinary tensor of the host or of CUDA may have; anything else is looked at closely.
+  static const c10::DispatchKeySet ordinary =
+      c10::DispatchKeySet({c10::DispatchKey::CPU, c10::DispatchKey::CUDA}) |
+      c10::autograd_dispatch_keyset_with_ADInplaceOrView |
+      c10::getAutocastRelatedKeySetFromBackend(c10::BackendComponent::CPUBit) |
+      c10::getAutocastRelatedKeySetFromBackend(c10::BackendComponent::CUDABit);
   const c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
-  if (impl->is_python_dispatch()) return "subclass";
-  if (impl->key_set().has(c10::DispatchKey::FuncTorchGradWrapper)) return "functorch";
+  if (!(impl->key_set() - ordinary).empty()) {
+    if (tensor.is_nested()) return "nested";
+    if (tensor.is_quantized()) return "quantized";
+    if (tensor.is_meta()) return "meta";
+    if (tensor.layout() != at::kStrided) return tensor.is_sparse() ? "sparse_coo" : "layout";
+    if (impl->is_python_dispatch()) return "subclass";
+    if (impl->key_set().has(c10::DispatchKey::FuncTorchGradWrapper)) return "functorch";
+  }
   if (!tensor.has_storage()) return "no storage";
   const auto size = static_cast<std::size_t>(tensor.numel()) * tensor.itemsize();
   const auto memory = static_cast<std::size_t>(reach(tensor)) * tensor.itemsize();
@@ -93,10 +101,11 @@ KnownTensors::Memory& KnownTensors::find_or_add(const at::Tensor& tensor, Source
                 storage);
 }
 
-// Forgets storages that are gone; the next sweep comes when as many again have been met.
+// Forgets storages that are gone, often: what a weak reference keeps of them lies between the
+// tensors that come and go, and splits the heap.
 void KnownTensors::sweep() {
   std::erase_if(memories_, [](const auto& entry) { return entry.second.storage.expired(); });
-  sweep_at_ = memories_.size() + 16;
+  sweep_at_ = memories_.size() + memories_.size() / 8 + 16;
 }
 
 bool KnownTensors::holds(const Known& known, const at::Tensor& tensor) const {
