@@ -73,10 +73,10 @@ def test_one_record_that_cannot_be_built_does_not_break_the_chain_of_its_batch(n
     f = notary.record(lambda x: x)
     plain = torchnotary.capture.job.CallJob._predicate
 
-    def fragile(job, roots, origin):
+    def fragile(job, *arguments):
         if job._call.labels.get("break"):
             raise ZeroDivisionError("no predicate")
-        return plain(job, roots, origin)
+        return plain(job, *arguments)
 
     monkeypatch.setattr(torchnotary.capture.job.CallJob, "_predicate", fragile)
     records = []
