@@ -95,3 +95,15 @@ def test_another_bit_generator_in_numpy_random_is_not_taken_for_the_usual_one():
         assert random_states.random_states()[3] is None
     finally:
         np.random.set_bit_generator(usual)
+
+
+def test_calls_of_a_group_that_draw_from_different_libraries_reproduce(notary):
+    recorded = notary.record(lambda name: DRAWS[name]())
+    names = ("torch", "numpy", "torch", "numpy", "python", "torch")
+    with notary.group():
+        for number, name in enumerate(names):
+            recorded(name)
+            if number == 2:
+                np.random.rand()  # outside of any call
+    found = torchnotary.reproduce(notary.last, recorded, [(name,) for name in names])
+    assert found.outcome == "bitwise", str(found)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..random_states import NAMES
 from .call import Call
 from .surroundings import CodeFacts
 
@@ -84,21 +85,18 @@ class RandomStates:
     from and that are not where the calls before had left them."""
 
     def __init__(self) -> None:
-        self._left: Any = None
-        self._continuing: set[Call] = set()
+        self._left: dict[str, bytes] = {}
+        self._found: dict[Call, dict[str, bytes]] = {}
 
     def begins(self, call: Call, *, alone: bool) -> None:
         """A call begins; ``alone`` says that none of the calls before it is still running."""
-        if alone and call.random_before is not None and call.random_before == self._left:
-            self._continuing.add(call)
+        self._found[call] = dict(self._left) if alone else {}
 
     def ended(self, call: Call) -> None:
-        left = call.random_after
-        if call.drawn_states():
-            self._left = left
-            if call in self._continuing:
-                call.drew = {}
-        self._continuing.discard(call)
+        after = dict(zip(NAMES, call.random_after, strict=True))
+        found, states = self._found.pop(call, {}), call.drawn_states()
+        self._left.update({name: after[name] for name in states})
+        call.drew = {name: state for name, state in states.items() if found.get(name) != state}
 
 
 def _joined(names: Any) -> str:
