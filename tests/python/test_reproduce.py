@@ -235,6 +235,17 @@ def test_the_models_of_a_decorated_function_are_the_ones_it_was_recorded_with(no
     assert found.first_divergence.module == "head"
 
 
+def test_a_single_model_that_was_given_a_name_is_compared_under_it(notary):
+    encoder = torch.nn.Linear(4, 4).requires_grad_(False)
+    run = notary.record(lambda x: encoder(x), model={"encoder": encoder})
+    run(torch.ones(1, 4))
+    record = notary.last
+    assert torchnotary.reproduce(record, run, (torch.ones(1, 4),)).outcome == "bitwise"
+    encoder.bias += 1
+    found = torchnotary.reproduce(record, run, (torch.ones(1, 4),))
+    assert found.first_divergence.module == "encoder"
+
+
 # outputs
 
 

@@ -80,12 +80,13 @@ def _reproduce(
     args, kwargs = _arguments(record, subject, inputs)
     kept = _kept_outputs(record, outputs, lines, digests)
     models = subject.models(args, kwargs)
-    shown, culprit = _compare_model(record, model, models)
+    prefixed = subject.prefixes_names(models)
+    shown, culprit = _compare_model(record, model, models, prefixed)
     found = settings.changes(
         record.predicate["execution"],
         _execution_here(record, subject.surroundings(args, kwargs).values()),
     )
-    tracing, hint = _begin_trace(record, subject, models)
+    tracing, hint = _begin_trace(record, models, prefixed)
     leaves = _run(record, subject, args, kwargs, lines, kept is not None, tracing)
     differences = compare(lines, digests, leaves)
     traced = _trace_divergence(record, tracing)
@@ -116,13 +117,13 @@ def _judge(
 
 
 def _begin_trace(
-    record: Record, subject: Subject | GroupSubject, models: Mapping[str, Any]
+    record: Record, models: Mapping[str, Any], prefixed: bool
 ) -> tuple[Tracing | None, str]:
     """The trace of the run to come, or None and how to learn the operator all the same."""
     if record.predicate["trace"] is None:
         return None, TRACE_HINT
     try:
-        tracing = retrace(record, models, prefixed=subject.prefixes_names(models))
+        tracing = retrace(record, models, prefixed=prefixed)
     except NotaryError as error:
         return None, f"its operators cannot be traced here: {error.reason}"
     if tracing is None:
@@ -223,12 +224,13 @@ def _kept_outputs(
 
 
 def _compare_model(
-    record: Record, given: Any, models: Mapping[str, Any]
+    record: Record, given: Any, models: Mapping[str, Any], prefixed: bool
 ) -> tuple[str, Divergence | None]:
-    """What to say of the model, and the first part of it that is not as recorded."""
+    """What to say of the model, and the first part of it that is not as recorded; names begin with
+    those of the ``models`` that ran where ``prefixed``."""
     if record.predicate["model"] is None:
         return "none recorded", None
-    ran = dict(models) if len(models) > 1 else next(iter(models.values()), None)
+    ran = dict(models) if prefixed else next(iter(models.values()), None)
     if given is None and ran is None:
         return "not found, so not compared (give model=)", None
     complete = False
