@@ -154,9 +154,8 @@ inline void bind_tracer(py::module_& m) {
       "enter_module",
       [](const py::handle& module) { return static_cast<int>(Tracer::enter_module(module.ptr())); },
       "module"_a,
-      "Tell this thread's tracers that a module is called: 0 where there is none to tell, else "
-      "the\n"
-      "role of the module, and leave_module() is to follow.");
+      "Tell this thread's tracers that a module is called: 0 where there is none to tell, else\n"
+      "the role of the module (4: it is none of the model), and leave_module() is to follow.");
   m.def("leave_module", &Tracer::leave_module, "Tell them that it returned.");
   m.def("note_thread", &Tracer::note_thread, "Tell them that a thread is started.");
   m.def(

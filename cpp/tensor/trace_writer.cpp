@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <mutex>
 
 #include "merkle/tree.h"
 
@@ -13,6 +14,12 @@ constexpr std::size_t kBlock = 256 << 10;  // of text that is sealed together
 constexpr std::string_view kGap =
     "\"commitment\":\"0000000000000000000000000000000000000000000000000000000000000000\"";
 constexpr char kHex[] = "0123456789abcdef";
+
+// Memory of texts that were written, for the next ones: a fresh one is a page fault for every few
+// lines.
+constexpr std::size_t kSpareTexts = 4;
+std::mutex spare_mutex;
+std::vector<std::string> spare_texts;
 
 void write_hex(const Digest& digest, char* out) {
   for (const std::byte b : digest) {
@@ -80,6 +87,19 @@ void append_escaped(std::string& out, char c) {
 TraceWriter::TraceWriter(Secret secret, const std::string& folder)
     : spool_(folder), digest_spool_(folder) {
   std::copy(secret.begin(), secret.end(), secret_.begin());
+  const std::lock_guard lock(spare_mutex);
+  if (!spare_texts.empty()) {
+    text_ = std::move(spare_texts.back());
+    spare_texts.pop_back();
+  }
+}
+
+TraceWriter::~TraceWriter() {
+  text_.clear();
+  const std::lock_guard lock(spare_mutex);
+  if (spare_texts.size() < kSpareTexts && text_.capacity() <= 2 * kBlock) {
+    spare_texts.push_back(std::move(text_));
+  }
 }
 
 void TraceWriter::commitment(const Digest& digest) {

@@ -26,6 +26,7 @@ class TraceWriter {
 
   // `folder`: where spooled bytes would lie, see Spool.
   TraceWriter(Secret secret, const std::string& folder);
+  ~TraceWriter();
 
   // The line under way, as JSON without its newline; end_line() ends it, drop_line() forgets it.
   std::string& text() { return text_; }

@@ -79,32 +79,55 @@ KnownTensors::Memory* KnownTensors::find(const at::Tensor& tensor) {
   c10::StorageImpl* storage = storage_of(tensor);
   const auto found = memories_.find(storage);
   if (found != memories_.end()) {
-    if (found->second.data == storage->data()) return &found->second;
-    memories_.erase(found);  // other memory was put into the storage
+    if (found->second->data == storage->data()) return found->second.get();
+    spare_.push_back(std::move(found->second));  // other memory was put into the storage
+    memories_.erase(found);
     return nullptr;
   }
   if (base_ == nullptr) return nullptr;
   const auto shared = base_->memories_.find(storage);
-  if (shared == base_->memories_.end() || shared->second.data != storage->data()) return nullptr;
-  return &insert(shared->second, storage);
+  if (shared == base_->memories_.end() || shared->second->data != storage->data()) return nullptr;
+  Memory& memory = insert(storage);
+  memory = *shared->second;
+  return &memory;
 }
 
-KnownTensors::Memory& KnownTensors::insert(Memory memory, c10::StorageImpl* storage) {
+KnownTensors::Memory& KnownTensors::insert(c10::StorageImpl* storage) {
   if (memories_.size() >= sweep_at_) sweep();
-  return memories_.insert_or_assign(storage, std::move(memory)).first->second;
+  std::unique_ptr<Memory> memory;
+  if (spare_.empty()) {
+    memory = std::make_unique<Memory>();
+  } else {
+    memory = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  return *(memories_[storage] = std::move(memory));
 }
 
 KnownTensors::Memory& KnownTensors::find_or_add(const at::Tensor& tensor, Source writer) {
   if (Memory* memory = find(tensor)) return *memory;
   c10::StorageImpl* storage = storage_of(tensor);
-  return insert({tensor.storage().getWeakStorageImpl(), storage->data(), false, writer, {}},
-                storage);
+  Memory& memory = insert(storage);
+  memory.storage = tensor.storage().getWeakStorageImpl();
+  memory.data = storage->data();
+  memory.uninitialized = false;
+  memory.writer = writer;
+  memory.known.clear();
+  return memory;
 }
 
 // Forgets storages that are gone, often: what a weak reference keeps of them lies between the
 // tensors that come and go, and splits the heap.
 void KnownTensors::sweep() {
-  std::erase_if(memories_, [](const auto& entry) { return entry.second.storage.expired(); });
+  for (auto each = memories_.begin(); each != memories_.end();) {
+    if (each->second->storage.expired()) {
+      each->second->storage.reset();
+      spare_.push_back(std::move(each->second));
+      each = memories_.erase(each);
+    } else {
+      ++each;
+    }
+  }
   sweep_at_ = memories_.size() + memories_.size() / 8 + 16;
 }
 

@@ -9,10 +9,12 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/StorageImpl.h>
 #include <c10/util/SmallVector.h>
+#include <c10/util/flat_hash_map.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
-#include <unordered_map>
+#include <vector>
 
 #include "tensor/commitment.h"
 
@@ -85,15 +87,15 @@ class KnownTensors {
   };
 
   struct Memory {
-    c10::weak_intrusive_ptr<c10::StorageImpl> storage;
-    const void* data;
-    bool uninitialized;  // or written in part only, as far as is known
+    c10::weak_intrusive_ptr<c10::StorageImpl> storage{c10::intrusive_ptr<c10::StorageImpl>()};
+    const void* data = nullptr;
+    bool uninitialized = false;  // or written in part only, as far as is known
     Source writer;
     c10::SmallVector<Known, 1> known;
   };
 
   Memory* find(const at::Tensor& tensor);
-  Memory& insert(Memory memory, c10::StorageImpl* storage);
+  Memory& insert(c10::StorageImpl* storage);
   Memory& find_or_add(const at::Tensor& tensor, Source writer);
   bool holds(const Known& known, const at::Tensor& tensor) const;
   bool recall(Memory& memory, const at::Tensor& tensor, Content& content) const;
@@ -103,7 +105,8 @@ class KnownTensors {
   const bool writes_are_told_;
   const bool hashes_;
   const KnownTensors* const base_;
-  std::unordered_map<c10::StorageImpl*, Memory> memories_;
+  ska::flat_hash_map<c10::StorageImpl*, std::unique_ptr<Memory>> memories_;
+  std::vector<std::unique_ptr<Memory>> spare_;  // of storages that are gone
   std::size_t sweep_at_ = 16;
   std::uint64_t outside_ = 0;
 };

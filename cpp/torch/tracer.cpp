@@ -182,19 +182,21 @@ TracedModel::Role Tracer::enter_module(const void* module) {
     return Role::unknown;
   }
   Role role = Role::plain;
+  bool is_known = false;
   for (Tracer* each = running; each != nullptr; each = each->outer_) {
     const std::string* path = each->inside_.empty() ? &each->root_ : each->inside_.back();
     if (each->model_) {
       const auto found = each->model_->modules_.find(module);
       if (found != each->model_->modules_.end()) {
         path = &found->second.path;
+        is_known = true;
         const bool counts = found->second.role != Role::shown || !each->options_.operators;
         if (counts) role = std::max(role, found->second.role);
       }
     }
     each->inside_.push_back(path);
   }
-  return role;
+  return is_known ? role : Role::foreign;
 }
 
 void Tracer::leave_module() {

@@ -45,6 +45,7 @@ class TracedModel {
     plain = 1,    // nothing
     shown = 2,    // its outputs, where operators are not traced
     opaque = 3,   // arguments and outputs, since its operators cannot be seen
+    foreign = 4,  // (never a role) a module that is none of the model
   };
 
   // `kind` is parameter or buffer.
@@ -100,8 +101,9 @@ class Tracer {
   void leave();
 
   // A module is called on this thread: what its tracers are to write of that, and plain at least,
-  // which leave_module() ends; unknown where there is no tracer, or an operator runs that is one
-  // line already. Tracers of other threads that know the module take note.
+  // which leave_module() ends; foreign where none has it; unknown where there is no tracer, or an
+  // operator runs that is one line already. Tracers of other threads that have the module take
+  // note.
   static TracedModel::Role enter_module(const void* module);
   static void leave_module();
   // A thread was started by this one.

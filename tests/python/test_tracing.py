@@ -763,3 +763,14 @@ def test_a_call_that_ends_in_an_exception_has_its_trace(tmp_path, model):
     with torch.no_grad():
         model(torch.ones(2, 4))
     assert len(Traced(notary.last).lines) == 3
+
+
+def test_a_wrapper_made_in_the_call_is_one_line(tmp_path, model):
+    notary = tn.Notary(tmp_path / "log", trace="operators")
+    f = notary.record(lambda x: torch.compile(model.blocks[1], backend="eager")(x) + 1, model=model)
+    with torch.no_grad():
+        f(torch.ones(2, 4))
+    trace = Traced(notary.last)
+    assert trace.operators == ["call", "add.Tensor"]
+    assert trace.lines[0]["module"] == "blocks.1"
+    assert trace.facts["opaque"] == ["blocks.1"]

@@ -26,9 +26,9 @@ def renew_lock() -> None:
     _lock = threading.Lock()
 
 
-def hold(layer: str, call: Callable, start: Callable | None = None) -> None:
+def hold(layer: str, call: Callable, start: Callable | None = None) -> Callable:
     """Have ``call`` stand in for ``nn.Module.__call__`` as this layer, and ``start`` for
-    ``threading.Thread.start``, until every holder has released it."""
+    ``threading.Thread.start``, until every holder has released it; returns torch's own call."""
     global _plain_call, _plain_start
     import torch
 
@@ -41,6 +41,7 @@ def hold(layer: str, call: Callable, start: Callable | None = None) -> None:
         if start is not None:
             threading.Thread.start = start
         _install(torch.nn.Module)
+        return _plain_call
 
 
 def release(layer: str) -> None:
@@ -68,11 +69,6 @@ def _install(module_class: Any) -> None:
 def call_below_block(module: Any, *args, **kwargs) -> Any:
     """A module's call as it is without the block."""
     return _below_block(module, *args, **kwargs)
-
-
-def plain_call(module: Any, *args, **kwargs) -> Any:
-    """A module's call as torch has it."""
-    return _plain_call(module, *args, **kwargs)
 
 
 def beneath(call: Callable) -> Callable:

@@ -22,12 +22,12 @@ from ..errors import NotaryError
 from ..leaves import encode_value, parts_of
 from ..statement.kept import Kept
 from ..statement.lines import canonical
-from ..structure import walk_with_wrappers
+from ..structure import unwrap, walk_with_wrappers
 from . import module_calls
 from .models import CommittedModel
 
 LEVELS = ("modules", "operators")
-PLAIN, SHOWN, OPAQUE = 1, 2, 3
+PLAIN, SHOWN, OPAQUE, FOREIGN = 1, 2, 3, 4
 _GAP = "0" * 64
 _COMMITMENT = f'"commitment":"{_GAP}"'
 
@@ -128,11 +128,10 @@ class Tracing:
         """The line of a module whose operators cannot be seen; ``args`` are its argument leaves,
         ``result`` a one-tuple, or None where it raised."""
         path, by = self._book.opaque.get(id(module), (None, None))
-        if is_root:  # the wrapper of a compiled model is no module of it
-            path, by = self._book.root, hidden_by(module)
-        if path is None:
-            return
-        self._seen_opaque[path] = None
+        if by is None:  # the wrapper of a compiled module, which is no module of the model
+            inner = self._book.root if is_root else self._book.paths.get(id(unwrap(module)))
+            path, by = inner, hidden_by(module)
+        self._seen_opaque[_class_of(module) if path is None else path] = None
         outputs = None if result is None else self._leaves([("output", result[0])])
         self._line(
             {
@@ -229,6 +228,7 @@ class _Book:
         self.model = load().TracedModel()
         self.opaque: dict[int, tuple[str, str]] = {}
         self.shown: dict[int, str] = {}
+        self.paths: dict[int, str] = {}
         self.root = ""
         if committed is not None:
             digests = committed.digests()
@@ -251,6 +251,7 @@ class _Book:
             elif node.parent == 0 or isinstance(parent, torch.nn.ModuleList):
                 role, self.shown[id(node.module)] = SHOWN, path
             self.model.add_module(node.module, path, role)
+            self.paths.setdefault(id(node.module), path)
             if node.is_wrapper:
                 continue
             for table, is_parameter in (
@@ -303,31 +304,31 @@ def _stack() -> list[Tracing]:
 def hold_layer(holder: Any) -> Callable[[], Any]:
     """See the calls of modules as long as ``holder`` lives, or until what is returned is called."""
     extension = load()
-    global _enter, _leave, _is_compiling
+    global _enter, _leave, _is_compiling, _plain_call
     import torch
 
     _enter, _leave = extension.enter_module, extension.leave_module
     _is_compiling = torch.compiler.is_compiling
-    module_calls.hold("trace", _traced_call, _noted_start)
+    _plain_call = module_calls.hold("trace", _traced_call, _noted_start)
     return weakref.finalize(holder, module_calls.release, "trace")
 
 
 _enter: Any = None
 _leave: Any = None
 _is_compiling: Any = None
+_plain_call: Any = None  # torch's own, as long as the layer is held
 
 
 def _traced_call(self, *args, **kwargs):
     if _is_compiling():
-        return module_calls.plain_call(self, *args, **kwargs)
+        return _plain_call(self, *args, **kwargs)
     role = _enter(self)
     if role == 0:
-        return module_calls.plain_call(self, *args, **kwargs)
+        return _plain_call(self, *args, **kwargs)
     try:
-        if role == OPAQUE:
-            call = types.MethodType(module_calls.plain_call, self)
-            return call_hidden(self, call, args, kwargs)
-        result = module_calls.plain_call(self, *args, **kwargs)
+        if role >= OPAQUE and (role == OPAQUE or hidden_by(self) is not None):
+            return call_hidden(self, types.MethodType(_plain_call, self), args, kwargs)
+        result = _plain_call(self, *args, **kwargs)
     finally:
         _leave()
     if role == SHOWN:
