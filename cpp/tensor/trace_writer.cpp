@@ -19,7 +19,7 @@ constexpr char kHex[] = "0123456789abcdef";
 // lines.
 constexpr std::size_t kSpareTexts = 4;
 std::mutex spare_mutex;
-std::vector<std::string> spare_texts;
+std::vector<Text> spare_texts;
 
 void write_hex(const Digest& digest, char* out) {
   for (const std::byte b : digest) {
@@ -52,7 +52,7 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
   return 0;
 }
 
-void append_escaped(std::string& out, char c) {
+void append_escaped(Text& out, char c) {
   switch (c) {
     case '"':
       out += "\\\"";
@@ -95,7 +95,7 @@ TraceWriter::TraceWriter(Secret secret, const std::string& folder)
 }
 
 TraceWriter::~TraceWriter() {
-  text_.clear();
+  text_.shrink(0);
   const std::lock_guard lock(spare_mutex);
   if (spare_texts.size() < kSpareTexts && text_.capacity() <= 2 * kBlock) {
     spare_texts.push_back(std::move(text_));
@@ -110,7 +110,7 @@ void TraceWriter::commitment(const Digest& digest) {
 }
 
 void TraceWriter::drop_line() {
-  text_.resize(line_start_);
+  text_.shrink(line_start_);
   digests_.resize(first_digest_);
   slots_.resize(first_digest_);
   gaps_.resize(first_digest_);
@@ -138,7 +138,7 @@ void TraceWriter::seal() {
   for (std::size_t i = 0; i < commitments.size(); ++i)
     write_hex(commitments[i], text_.data() + gaps_[i]);
 
-  const Bytes bytes = bytes_of(text_);
+  const Bytes bytes = bytes_of(text_.view());
   std::size_t begin = 0, first = 0;
   for (const Line& line : pending_) {
     frontier_.push(merkle::leaf_hash(bytes.subspan(begin, line.end - 1 - begin)));
@@ -150,7 +150,7 @@ void TraceWriter::seal() {
     first += line.slots;
   }
   spool_.append(bytes);
-  text_.clear();
+  text_.shrink(0);
   gaps_.clear();
   digests_.clear();
   slots_.clear();
@@ -165,7 +165,7 @@ void TraceWriter::finish() {
   digest_file_ = digest_spool_.finish();
 }
 
-void append_json_string(std::string& out, std::string_view text) {
+void append_json_string(Text& out, std::string_view text) {
   out += '"';
   for (std::size_t at = 0; at < text.size();) {
     const char c = text[at];
@@ -188,7 +188,13 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-void append_json_integer(std::string& out, std::int64_t value) {
+std::string json_string(std::string_view text) {
+  Text out;
+  append_json_string(out, text);
+  return std::string(out.view());
+}
+
+void append_json_integer(Text& out, std::int64_t value) {
   constexpr std::int64_t kMax = (std::int64_t{1} << 53) - 1;
   char digits[20];
   const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
@@ -199,7 +205,7 @@ void append_json_integer(std::string& out, std::int64_t value) {
   if (tagged) out += "\"}";
 }
 
-void append_json_double(std::string& out, double value) {
+void append_json_double(Text& out, double value) {
   out += "{\"f64\":\"";
   const auto bits = std::bit_cast<std::uint64_t>(value);
   for (int shift = 60; shift >= 0; shift -= 4) out += kHex[bits >> shift & 15];

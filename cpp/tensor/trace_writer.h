@@ -14,6 +14,7 @@
 #include "merkle/frontier.h"
 #include "tensor/salt.h"
 #include "tensor/spool.h"
+#include "tensor/text.h"
 
 namespace torchnotary {
 
@@ -29,7 +30,7 @@ class TraceWriter {
   ~TraceWriter();
 
   // The line under way, as JSON without its newline; end_line() ends it, drop_line() forgets it.
-  std::string& text() { return text_; }
+  Text& text() { return text_; }
   // Appends `"commitment":"…"`, the next slot of the line, over `digest`.
   void commitment(const Digest& digest);
   // How many slots the line under way has.
@@ -59,7 +60,7 @@ class TraceWriter {
   void seal();
 
   std::array<std::byte, 32> secret_;
-  std::string text_;               // pending lines, each with its newline, and the one under way
+  Text text_;                      // pending lines, each with its newline, and the one under way
   std::vector<std::size_t> gaps_;  // where each digest's 64 hex digits go
   std::vector<Slot> slots_;
   std::vector<Digest> digests_;
@@ -77,12 +78,15 @@ class TraceWriter {
 
 // Appends `text` as a JSON string in RFC 8785's one spelling; bytes that are not UTF-8 become
 // U+FFFD.
-void append_json_string(std::string& out, std::string_view text);
+void append_json_string(Text& out, std::string_view text);
 
 // Appends an integer as lines.py's `number` does: beyond ±(2^53 − 1) as {"int":"…"}.
-void append_json_integer(std::string& out, std::int64_t value);
+void append_json_integer(Text& out, std::int64_t value);
+
+// The string itself.
+std::string json_string(std::string_view text);
 
 // Appends {"f64":"<16 hex digits of the IEEE bits>"}.
-void append_json_double(std::string& out, double value);
+void append_json_double(Text& out, double value);
 
 }  // namespace torchnotary

@@ -49,10 +49,10 @@ OperatorFacts facts_from(const c10::FunctionSchema& schema) {
   facts.uninitialized = leaves_memory_unwritten(name);
   facts.lifts = name == "aten::lift_fresh" || name == "aten::lift";
   if (!schema.overload_name().empty()) name += "." + schema.overload_name();
-  append_json_string(facts.name, name);
+  facts.name = json_string(name);
   for (const c10::Argument& argument : schema.arguments()) {
     OperatorFacts::Argument known{};
-    append_json_string(known.name, argument.name());
+    known.name = json_string(argument.name());
     known.key = known.name + ":";
     known.code = code_of(argument);
     const c10::AliasInfo* alias = argument.alias_info();

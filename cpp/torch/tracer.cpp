@@ -50,6 +50,18 @@ const std::string& dtype_name(at::ScalarType type) {
   return names[static_cast<std::size_t>(type)];
 }
 
+// `"dtype":"float32"`
+const std::string& dtype_member(at::ScalarType type) {
+  static const auto members = [] {
+    std::array<std::string, static_cast<std::size_t>(at::ScalarType::NumOptions)> each;
+    for (std::size_t i = 0; i < each.size(); ++i) {
+      each[i] = "\"dtype\":\"" + dtype_name(static_cast<at::ScalarType>(i)) + "\"";
+    }
+    return each;
+  }();
+  return members[static_cast<std::size_t>(type)];
+}
+
 std::string name_of_device(const c10::Device& device) { return device.str(); }
 
 const char* name_of(at::MemoryFormat format) {
@@ -67,7 +79,7 @@ const char* name_of(at::MemoryFormat format) {
   }
 }
 
-void append_integers(std::string& out, at::IntArrayRef values) {
+void append_integers(Text& out, at::IntArrayRef values) {
   out += '[';
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (i > 0) out += ',';
@@ -115,13 +127,13 @@ void include_key() {
 void TracedModel::add(const at::Tensor& tensor, Source::Kind kind, std::string_view name,
                       const std::optional<Digest>& digest) {
   const Source source{.kind = kind, .number = names_.size()};
-  append_json_string(names_.emplace_back(), name);
+  names_.push_back(json_string(name));
   tensors_.add(tensor, source, digest);
 }
 
 void TracedModel::add_module(const void* module, std::string_view path, Role role) {
   Module known{.role = role};
-  append_json_string(known.path, path);
+  known.path = json_string(path);
   modules_.emplace(module, std::move(known));
 }
 
@@ -144,17 +156,12 @@ Tracer::~Tracer() {
 
 void Tracer::add_input(const at::Tensor& tensor, std::string_view path) {
   const Source source{.kind = Source::Kind::input, .number = inputs_.size()};
-  append_json_string(inputs_.emplace_back(), path);
+  inputs_.push_back(json_string(path));
   tensors_.add(tensor, source, std::nullopt);
 }
 
 void Tracer::set_root(const std::optional<std::string>& path) {
-  root_.clear();
-  if (path) {
-    append_json_string(root_, *path);
-  } else {
-    root_ = "null";
-  }
+  root_ = path ? json_string(*path) : "null";
 }
 
 void Tracer::enter() {
@@ -294,7 +301,7 @@ void Tracer::begin(const c10::FunctionSchema& schema, const torch::jit::Stack& s
   written_.clear();
   if (!failure_.empty()) return;
   try {
-    std::string& text = writer_.text();
+    Text& text = writer_.text();
     text += "{\"args\":{";
     const std::size_t count = facts_->arguments.size();
     const c10::IValue* values = stack.data() + (stack.size() - count);
@@ -326,7 +333,7 @@ void Tracer::begin(const c10::FunctionSchema& schema, const torch::jit::Stack& s
 
 // What stands between the arguments and the outputs.
 void Tracer::close_line(bool outputs_follow) {
-  std::string& text = writer_.text();
+  Text& text = writer_.text();
   const std::string& path = inside_.empty() ? root_ : *inside_.back();
   text += ",\"module\":";
   text += path;
@@ -359,7 +366,7 @@ void Tracer::end(const torch::jit::Stack& stack, std::size_t returned) {
       each.output = each.is_returned ? static_cast<std::uint32_t>(found - values) : next++;
       tensors_.wrote(each.tensor, {Source::Kind::output, each.output, line});
     }
-    std::string& text = writer_.text();
+    Text& text = writer_.text();
     text += '[';
     for (std::size_t i = 0; i < returned; ++i) {
       if (i > 0) text += ',';
@@ -401,7 +408,7 @@ void Tracer::raised() {
 }
 
 void Tracer::append_value(const c10::IValue& value, const OperatorFacts::Argument& argument) {
-  std::string& text = writer_.text();
+  Text& text = writer_.text();
   if (value.isTensor()) {
     append_tensor(value.toTensor(), &argument);
   } else if (value.isNone()) {
@@ -444,7 +451,7 @@ void Tracer::append_value(const c10::IValue& value, const OperatorFacts::Argumen
 }
 
 void Tracer::append_code(std::int64_t code, OperatorFacts::Code kind) {
-  std::string& text = writer_.text();
+  Text& text = writer_.text();
   switch (kind) {
     case OperatorFacts::Code::dtype:
       append_json_string(text, "torch." + dtype_name(static_cast<at::ScalarType>(code)));
@@ -466,7 +473,7 @@ void Tracer::append_code(std::int64_t code, OperatorFacts::Code kind) {
 }
 
 void Tracer::append_output(const c10::IValue& value) {
-  std::string& text = writer_.text();
+  Text& text = writer_.text();
   if (value.isTensor()) {
     append_made(value.toTensor(), nullptr);
   } else if (value.isInt() || value.isDouble() || value.isBool()) {
@@ -505,7 +512,7 @@ void Tracer::append_returned_number(const c10::IValue& value) {
     encoded = "f";
     encoded.append(reinterpret_cast<const char*>(&number), sizeof number);
   }
-  std::string& text = writer_.text();
+  Text& text = writer_.text();
   text += '{';
   writer_.commitment(value_digest(bytes_of(encoded)));
   text += ",\"kind\":\"";
@@ -536,7 +543,7 @@ void Tracer::append_tensor(const at::Tensor& tensor, const OperatorFacts::Argume
 
 // A Python number that torch made a tensor of: a scalar argument.
 void Tracer::append_wrapped_number(const at::Tensor& tensor) {
-  std::string& text = writer_.text();
+  Text& text = writer_.text();
   switch (tensor.scalar_type()) {
     case at::kDouble:
       append_json_double(text, *tensor.const_data_ptr<double>());
@@ -568,7 +575,7 @@ void Tracer::append_made(const at::Tensor& tensor, const OperatorFacts::Argument
 
 void Tracer::append_content(const at::Tensor& tensor, const Content& content,
                             std::string_view argument, bool with_source) {
-  std::string& text = writer_.text();
+  Text& text = writer_.text();
   text += '{';
   if (!argument.empty()) {
     text += "\"argument\":";
@@ -596,9 +603,7 @@ void Tracer::append_content(const at::Tensor& tensor, const Content& content,
     writer_.commitment(*content.digest);
     text += ',';
   }
-  text += "\"dtype\":\"";
-  text += dtype_name(tensor.scalar_type());
-  text += '"';
+  text += dtype_member(tensor.scalar_type());
   if (with_source) append_source(content.source);
   text += ",\"shape\":";
   append_integers(text, sizes);
@@ -618,7 +623,7 @@ void Tracer::append_content(const at::Tensor& tensor, const Content& content,
 }
 
 void Tracer::append_source(const Source& source) {
-  std::string& text = writer_.text();
+  Text& text = writer_.text();
   switch (source.kind) {
     case Source::Kind::unknown:
       return;

@@ -114,11 +114,7 @@ TEST(TraceWriter, WhatALineFileCannotHoldIsCountedAndLeftOut) {
 }
 
 TEST(TraceWriterJson, StringsHaveTheirOneSpelling) {
-  const auto spelled = [](std::string_view text) {
-    std::string out;
-    append_json_string(out, text);
-    return out;
-  };
+  const auto spelled = [](std::string_view text) { return json_string(text); };
   EXPECT_EQ(spelled("aten::add"), "\"aten::add\"");
   EXPECT_EQ(spelled("a\"b\\c\n\t\x01\x1f/\x7f"), "\"a\\\"b\\\\c\\n\\t\\u0001\\u001f/\x7f\"");
   EXPECT_EQ(spelled("\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82"),
@@ -129,13 +125,13 @@ TEST(TraceWriterJson, StringsHaveTheirOneSpelling) {
 }
 
 TEST(TraceWriterJson, NumbersAreTaggedWhereJsonCannotHoldThem) {
-  std::string out;
+  Text out;
   append_json_integer(out, 9007199254740991);
   append_json_integer(out, -9007199254740992);
   append_json_integer(out, std::numeric_limits<std::int64_t>::min());
   append_json_double(out, -0.0);
   append_json_double(out, 1e-5);
-  EXPECT_EQ(out,
+  EXPECT_EQ(out.view(),
             "9007199254740991{\"int\":\"-9007199254740992\"}{\"int\":\"-9223372036854775808\"}"
             "{\"f64\":\"8000000000000000\"}{\"f64\":\"3ee4f8b588e368f1\"}");
 }
