@@ -171,3 +171,12 @@ def test_what_cannot_be_looked_into_is_traced_at_its_outer_call(tmp_path, net, b
     assert (line["by"], line["module"]) == (by, "inner")
     assert call.digests[1] == [digest(value) for value in passed]
     assert call.facts["opaque"] == ["inner"]
+
+
+def test_a_model_compiled_as_a_whole_is_one_line(tmp_path, net):
+    x = torch.linspace(-1, 1, 16).reshape(2, 8)
+    with torch.inference_mode():
+        call = traced(tmp_path, torch.compile(net), {"input": x})
+    (line,) = call.lines
+    assert (line["by"], line["module"]) == ("torch.compile", "")
+    assert call.digests == [[digest(x), digest(call.result)]]
