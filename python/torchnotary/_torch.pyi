@@ -164,8 +164,8 @@ def cpu_random_state() -> bytes:
     """
 def enter_module(module: typing.Any) -> int:
     """
-    Tell this thread's tracers that a module is called: 0 where there is none to tell, else the
-    role of the module, and leave_module() is to follow.
+    Tell this thread's tracers that a module is called: 0 where there is none to tell, else
+    the role of the module (4: it is none of the model), and leave_module() is to follow.
     """
 def is_sealed(tensor: torch.Tensor) -> bool:
     """
