@@ -170,16 +170,29 @@ void Tracer::enter() {
   include_key();
 }
 
+  const void* none = nullptr;
+  if (!entered_on_.compare_exchange_strong(none, &running)) {
+    // A call of a group inside another one of it; or one on another thread at the same time.
+    if (none == &running) {
+      ++depth_;
+    } else {
+      ++threads_;
+    }
+    return;
+  }
+  depth_ = 1;
 void Tracer::leave() {
   Tracer** at = &running;
   while (*at != nullptr && *at != this) at = &(*at)->outer_;
   if (*at != nullptr) *at = outer_;
   outer_ = nullptr;
   include_key();
+  if (entered_on_.load() != &running || --depth_ > 0) return;
 }
 
 TracedModel::Role Tracer::enter_module(const void* module) {
   using Role = TracedModel::Role;
+  entered_on_.store(nullptr);
   if (in_operator) return Role::unknown;
   if (running == nullptr) {
     if (all_count.load(std::memory_order_relaxed) == 0) return Role::unknown;

@@ -96,7 +96,7 @@ class Tracer {
   void set_root(const std::optional<std::string>& path);
 
   // Begins and ends a stretch of the call on this thread. Stretches nest, and may go on on another
-  // thread.
+  // thread; what runs on a second thread at the same time is not seen, and counts as a thread.
   void enter();
   void leave();
 
@@ -166,6 +166,8 @@ class Tracer {
   std::atomic<std::uint64_t> threads_ = 0;
   std::string failure_;
   Tracer* outer_ = nullptr;
+  std::atomic<const void*> entered_on_ = nullptr;  // stands for the thread
+  int depth_ = 0;                                  // of stretches there
 
   // The operator that runs.
   const OperatorFacts* facts_ = nullptr;

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import json
+import threading
 
 import pytest
 import torch
@@ -404,6 +405,57 @@ def test_the_calls_of_a_group_are_traced_again_in_their_order(tmp_path, model):
     found = torchnotary.reproduce(record, model, inputs)
     assert found.first_divergence.module == "head" and found.first_divergence.argument == "bias"
     assert found.first_divergence.line == lines // 2 - 1 and found.first_divergence.more == 0
+    notary.close()
+
+
+@pytest.mark.parametrize("level", ["operators", "modules"])
+def test_calls_of_a_group_inside_one_another_are_traced_once(tmp_path, model, level):
+    notary = tracing(tmp_path, level)
+
+    @notary.record
+    def inner(x):
+        return model(x)
+
+    @notary.record
+    def outer(x):
+        return inner(x) + 1
+
+    with notary.group():
+        outer(X)
+        outer(X)
+    nested = notary.last.lines("trace.jsonl")
+    with notary.group():
+        inner(X)
+        inner(X)
+    apart = notary.last.lines("trace.jsonl")
+    assert len(apart) > 0
+    assert len(nested) == len(apart) + 2 * (level == "operators")
+    notary.close()
+
+
+def test_a_group_on_two_threads_at_once_says_that_one_of_them_is_not_in_its_trace(tmp_path, model):
+    notary = tracing(tmp_path)
+
+    def items(inside, goes_on):
+        yield model(X)
+        inside.set()
+        goes_on.wait(60)
+        yield model(X)
+
+    inside, goes_on = threading.Event(), threading.Event()
+    with notary.group():
+        generator = notary.record(items, model=model)(inside, goes_on)
+        next(generator)
+        thread = threading.Thread(target=lambda: list(generator))
+        thread.start()
+        inside.wait(60)
+        notary.record(lambda x: model(x), model=model)(X + 1)
+        goes_on.set()
+        thread.join()
+    notary.flush()
+    assert notary.stats()["missed"] == 0
+    assert notary.last.predicate["record"]["calls"] == 2
+    assert notary.last.predicate["execution"]["trace"]["threads"] > 0
     notary.close()
 
 

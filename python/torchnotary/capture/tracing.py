@@ -301,6 +301,11 @@ def _stack() -> list[Tracing]:
         return _here.tracings
 
 
+def _tracings() -> Iterable[Tracing]:
+    """The traces of this thread, each once: calls of a group inside one another share theirs."""
+    return dict.fromkeys(_stack())
+
+
 def hold_layer(holder: Any) -> Callable[[], Any]:
     """See the calls of modules as long as ``holder`` lives, or until what is returned is called."""
     extension = load()
@@ -332,7 +337,7 @@ def _traced_call(self, *args, **kwargs):
     finally:
         _leave()
     if role == SHOWN:
-        for tracing in _stack():
+        for tracing in _tracings():
             tracing.show(self, result)
     return result
 
@@ -342,7 +347,7 @@ def call_hidden(
 ) -> Any:
     """Run ``call`` of ``module``, whose operators cannot be seen, as one line of this thread's
     traces. ``is_root`` says that the module is what the call recorded is a call of."""
-    tracings = [(tracing, tracing.argument_leaves(args, kwargs)) for tracing in _stack()]
+    tracings = [(tracing, tracing.argument_leaves(args, kwargs)) for tracing in _tracings()]
     paused = load().pause_tracing()
     result = None
     try:
