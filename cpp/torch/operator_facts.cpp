@@ -43,6 +43,19 @@ OperatorFacts::Code code_of(const c10::Argument& argument) {
   }
 }
 
+// Batch and instance norms update these past their schema, and past the version counter.
+bool is_statistic(const std::string& name) {
+  return name == "running_mean" || name == "running_var";
+}
+
+int training_argument(const c10::FunctionSchema& schema) {
+  if (!schema.argumentIndexWithName("running_mean")) return -1;
+  for (const char* name : {"training", "train", "use_input_stats"}) {
+    if (const auto index = schema.argumentIndexWithName(name)) return *index;
+  }
+  return -1;
+}
+
 OperatorFacts facts_from(const c10::FunctionSchema& schema) {
   OperatorFacts facts{};
   std::string name = schema.name();
@@ -50,12 +63,14 @@ OperatorFacts facts_from(const c10::FunctionSchema& schema) {
   facts.lifts = name == "aten::lift_fresh" || name == "aten::lift";
   if (!schema.overload_name().empty()) name += "." + schema.overload_name();
   facts.name = json_string(name);
+  facts.trains = training_argument(schema);
   for (const c10::Argument& argument : schema.arguments()) {
     OperatorFacts::Argument known{};
     known.name = json_string(argument.name());
     known.key = known.name + ":";
     known.code = code_of(argument);
     const c10::AliasInfo* alias = argument.alias_info();
+    known.trained = facts.trains >= 0 && is_statistic(argument.name());
     known.written = alias != nullptr && alias->isWrite();
     known.out = argument.is_out();
     known.aliased = alias != nullptr && !alias->isWrite();

@@ -18,6 +18,7 @@ struct OperatorFacts {
     std::string name;  // its name as a JSON string
     Code code;
     bool written;  // the operator changes it
+    bool trained;  // the same, where the operator trains: see `trains`
     bool out;      // and does not read it
     bool aliased;  // a view of it is returned; its content is not looked at
   };
@@ -26,8 +27,11 @@ struct OperatorFacts {
   std::vector<Argument> arguments;   // in the schema's order
   std::vector<std::size_t> ordered;  // their indices, by name
   bool writes;                       // any argument
-  bool uninitialized;                // returns memory that nobody has written
-  bool lifts;                        // is told of memory that was filled past torch
+  // The argument that says whether running statistics, which the schema does not call written, are
+  // updated; -1 where there is none.
+  int trains;
+  bool uninitialized;  // returns memory that nobody has written
+  bool lifts;          // is told of memory that was filled past torch
 };
 
 // Lives as long as the thread; one for each operator that it calls.

@@ -329,8 +329,11 @@ void Tracer::begin(const c10::FunctionSchema& schema, const torch::jit::Stack& s
       append_value(value, argument);
     }
     text += '}';
-    for (std::size_t i = 0; facts_->writes && i < count; ++i) {
-      if (!facts_->arguments[i].written) continue;
+    const bool trains =
+        facts_->trains >= 0 && values[facts_->trains].isBool() && values[facts_->trains].toBool();
+    for (std::size_t i = 0; (facts_->writes || trains) && i < count; ++i) {
+      const OperatorFacts::Argument& argument = facts_->arguments[i];
+      if (!argument.written && !(trains && argument.trained)) continue;
       if (values[i].isTensor()) {
         written_.push_back({unwrap(values[i].toTensor()).tensor, i});
       } else if (values[i].isTensorList()) {
