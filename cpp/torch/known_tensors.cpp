@@ -155,7 +155,7 @@ bool KnownTensors::recall(Memory& memory, const at::Tensor& tensor, Content& con
     const std::int64_t count = c10::multiply_integers(known.sizes);
     if (!known.row_major || known.dtype != tensor.scalar_type() || elements == 0 ||
         offset < known.offset || offset + elements > known.offset + count ||
-        !holds(known, tensor)) {
+        known.source.kind == Source::Kind::unknown || !holds(known, tensor)) {
       continue;
     }
     content.source = known.source;
@@ -249,9 +249,12 @@ Content KnownTensors::made(const at::Tensor& tensor, Source source, bool uniniti
   if (!content.unbound.empty()) return content;
   Memory* memory = find(tensor);
   if (memory != nullptr) {
-    if (!memory->writer.is(source)) return glance(tensor);
-    // Just written: what it holds is its own, whatever the rest of the memory is.
-    return recall(*memory, tensor, content) ? content : hash(*memory, tensor);
+    const Source& writer = memory->writer;
+    if (writer.kind != source.kind || writer.number != source.number) return glance(tensor);
+    // Just written: what it holds is its own, whatever the rest of the memory is; and a line cannot
+    // say that a value is a view of what the same line made.
+    const bool is_known = recall(*memory, tensor, content) && !content.view_offset;
+    return is_known ? content : hash(*memory, tensor);
   }
   memory = &find_or_add(tensor, source);
   if (uninitialized) {
