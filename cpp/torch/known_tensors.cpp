@@ -65,6 +65,8 @@ std::string_view unbound_reason(const at::Tensor& tensor) {
     if (tensor.layout() != at::kStrided) return tensor.is_sparse() ? "sparse_coo" : "layout";
     if (impl->is_python_dispatch()) return "subclass";
     if (impl->key_set().has(c10::DispatchKey::FuncTorchGradWrapper)) return "functorch";
+    if (impl->key_set().has(c10::DispatchKey::Functionalize)) return "functionalized";
+    if (impl->key_set().has(c10::DispatchKey::ZeroTensor)) return "zeros without memory";
   }
   if (!tensor.has_storage()) return "no storage";
   const auto size = static_cast<std::size_t>(tensor.numel()) * tensor.itemsize();
@@ -235,7 +237,8 @@ void KnownTensors::wrote(const at::Tensor& tensor, Source source) {
   Memory& memory = find_or_add(tensor, source);
   memory.known.clear();
   memory.writer = source;
-  if (tensor.nbytes() >= tensor.storage().nbytes()) memory.uninitialized = false;
+  if (unbound_reason(tensor).empty() && tensor.nbytes() >= tensor.storage().nbytes())
+    memory.uninitialized = false;
 }
 
 void KnownTensors::filled(const at::Tensor& tensor) {

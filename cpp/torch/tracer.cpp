@@ -109,6 +109,11 @@ Unwrapped unwrap(const at::Tensor& tensor) {
   return result;
 }
 
+// Whether a tensor has one size for each dimension: nested ones do not, and some raise when asked.
+bool has_shape(const at::Tensor& tensor) {
+  return !tensor.is_nested() && !tensor.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
+}
+
 // Restores what the fallback changed of its thread, whatever the operator throws.
 struct InOperator {
   InOperator() { in_operator = true; }
@@ -165,11 +170,6 @@ void Tracer::set_root(const std::optional<std::string>& path) {
 }
 
 void Tracer::enter() {
-  outer_ = running;
-  running = this;
-  include_key();
-}
-
   const void* none = nullptr;
   if (!entered_on_.compare_exchange_strong(none, &running)) {
     // A call of a group inside another one of it; or one on another thread at the same time.
@@ -181,18 +181,23 @@ void Tracer::enter() {
     return;
   }
   depth_ = 1;
+  outer_ = running;
+  running = this;
+  include_key();
+}
+
 void Tracer::leave() {
+  if (entered_on_.load() != &running || --depth_ > 0) return;
   Tracer** at = &running;
   while (*at != nullptr && *at != this) at = &(*at)->outer_;
   if (*at != nullptr) *at = outer_;
   outer_ = nullptr;
+  entered_on_.store(nullptr);
   include_key();
-  if (entered_on_.load() != &running || --depth_ > 0) return;
 }
 
 TracedModel::Role Tracer::enter_module(const void* module) {
   using Role = TracedModel::Role;
-  entered_on_.store(nullptr);
   if (in_operator) return Role::unknown;
   if (running == nullptr) {
     if (all_count.load(std::memory_order_relaxed) == 0) return Role::unknown;
@@ -266,7 +271,8 @@ void Tracer::line(const std::vector<std::string>& pieces, const std::vector<Dige
 
 void Tracer::fail(const std::exception& error) {
   writer_.drop_line();
-  if (failure_.empty()) failure_ = error.what();
+  const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
+  if (failure_.empty()) failure_ = of_torch ? of_torch->what_without_backtrace() : error.what();
   if (failure_.empty()) failure_ = "the operator tracer failed";
 }
 
@@ -598,11 +604,9 @@ void Tracer::append_content(const at::Tensor& tensor, const Content& content,
     text += argument;
     text += ',';
   }
-  at::IntArrayRef sizes = tensor.sizes();
   Unwrapped unwrapped;
   if (is_batched(tensor)) {
     unwrapped = unwrap(tensor);
-    sizes = unwrapped.tensor.sizes();
     text += "\"batched\":[";
     for (const auto& [dimension, level] : unwrapped.batched) {
       if (text.back() != '[') text += ',';
@@ -621,8 +625,11 @@ void Tracer::append_content(const at::Tensor& tensor, const Content& content,
   }
   text += dtype_member(tensor.scalar_type());
   if (with_source) append_source(content.source);
-  text += ",\"shape\":";
-  append_integers(text, sizes);
+  const at::Tensor& held = unwrapped.tensor.defined() ? unwrapped.tensor : tensor;
+  if (has_shape(held)) {
+    text += ",\"shape\":";
+    append_integers(text, held.sizes());
+  }
   if (!content.unbound.empty()) {
     text += ",\"unbound\":";
     append_json_string(text, content.unbound);
@@ -632,7 +639,7 @@ void Tracer::append_content(const at::Tensor& tensor, const Content& content,
     text += ",\"view\":{\"offset\":";
     append_json_integer(text, *content.view_offset);
     text += ",\"strides\":";
-    append_integers(text, (unwrapped.tensor.defined() ? unwrapped.tensor : tensor).strides());
+    append_integers(text, held.strides());
     text += '}';
   }
   text += '}';

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from torchnotary.statement.trace import trace_lines
 from traced_calls import Call, Witness, digest, traced
 
 
@@ -100,6 +101,67 @@ def test_memory_that_nobody_wrote_is_not_committed_to(tmp_path):
     assert empty["uninitialized"] is True and "commitment" not in empty
     assert call.lines[1]["args"]["self"]["uninitialized"] is True
     assert "uninitialized" not in filled and call.digests[1][-1] == digest(torch.ones(3, 4))
+
+
+def test_views_of_what_the_trace_knows_no_origin_of_are_hashed_themselves(tmp_path):
+    constant = [torch.arange(20.0).reshape(5, 4)]
+    call = traced(
+        tmp_path, nn.Identity(), {"x": torch.ones(3, 4)}, lambda x: x @ constant[0].t()[:, 1:3]
+    )
+    trace_lines(call.lines)
+    assert [line["operator"] for line in call.lines][-1] == "aten::matmul"
+    assert "view" not in repr(call.lines)
+    assert call.digests[0][-1] == digest(constant[0].t())
+    assert call.digests[-1][0] == digest(constant[0].t()[:, 1:3])
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.InstanceNorm1d])
+def test_running_statistics_that_a_norm_updates_are_what_they_are_at_that_moment(
+    tmp_path, context, norm
+):
+    with CONTEXTS[context]():
+        x = torch.arange(24.0).reshape(2, 3, 4)
+        model, twin = (norm(3, affine=False, track_running_stats=True) for _ in range(2))
+        twin(x)
+        call = traced(tmp_path, model, {"x": x}, lambda x: (model(x), model(x)))
+    first, second = (i for i, line in enumerate(call.lines) if "norm" in line["operator"])
+    assert call.lines[second]["args"]["running_mean"]["from"]["line"] == first
+    assert digest(twin.running_mean) in call.digests[first]
+    assert digest(twin.running_mean) in call.digests[second]
+    assert digest(twin.running_var) in call.digests[second]
+
+
+def zeros_without_memory(x):
+    return torch._efficientzerotensor(3, 4) + x
+
+
+def functionalized(x):
+    return torch.func.functionalize(lambda y: y.clone().add_(1).view(-1) * 2)(x)
+
+
+def nested(x):
+    return torch.nested.nested_tensor([x, x[:2]]).relu().to_padded_tensor(0.0)
+
+
+def jagged(x):
+    return torch.nested.nested_tensor([x, x[:2]], layout=torch.jagged).sin().to_padded_tensor(0.0)
+
+
+def second_derivatives(x):
+    return torch.func.hessian(lambda y: (y.sin() * y).sum())(x)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "function", [zeros_without_memory, functionalized, nested, jagged, second_derivatives]
+)
+def test_tensors_without_memory_or_shape_of_their_own_are_unbound(tmp_path, function):
+    x = torch.arange(12.0).reshape(3, 4)
+    call = traced(tmp_path, nn.Identity(), {"x": x}, function)
+    assert digest(call.result) == digest(function(x))
+    assert len(trace_lines(call.lines)) == len(call.lines) > 1
+    assert "unbound" in repr(call.lines)
 
 
 def test_an_operator_that_raises_is_a_line_without_outputs(tmp_path):

@@ -284,7 +284,7 @@ def _change(a: Item | None, b: Item | None) -> str:
     before, after = (_shown(item) for item in (a, b))
     if before != after or not a.is_tensor:
         return f"{place} {before} → {after}"
-    kinds = [f"{item.value['dtype']} {item.value['shape']}" for item in (a, b)]
+    kinds = [f"{item.value['dtype']} {item.value.get('shape', '')}" for item in (a, b)]
     return f"{place} differs ({before}{'' if kinds[0] == kinds[1] else ': ' + ' → '.join(kinds)})"
 
 

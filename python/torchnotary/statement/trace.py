@@ -259,17 +259,18 @@ class _Line:
     def _tensor(self, place: str, value: Mapping[str, Any], refused: set[str]) -> Item:
         bound = [name for name in ("commitment", "unbound", "uninitialized") if name in value]
         allowed = {"argument", "batched", "dtype", "from", "shape", "view", *bound} - refused
+        needed = {"dtype"} if "unbound" in bound else {"dtype", "shape"}
         _require(
-            len(bound) == 1 and {"dtype", "shape"} <= value.keys() <= allowed,
+            len(bound) == 1 and needed <= value.keys() <= allowed,
             f"{place} has other members than a tensor",
             brief(sorted(value)),
         )
         _require(type(value["dtype"]) is str, f"the dtype of {place} is not text")
-        _require(_is_sizes(value["shape"]), f"the shape of {place} is not a list of sizes")
+        _require(_is_sizes(value.get("shape", [])), f"the shape of {place} is not a list of sizes")
         if "from" in value:
             self._check_origin(place, value["from"])
         if "view" in value:
-            _require("from" in value, f"{place} is a view of nothing")
+            _require({"from", "shape"} <= value.keys(), f"{place} is a view of nothing")
             _require(_is_view(value), f"{place} is no view of that shape", brief(value["view"]))
         if "batched" in value:
             _require(_is_batched(value["batched"]), f"{place} is batched in no known way")
