@@ -254,6 +254,12 @@ Content KnownTensors::made(const at::Tensor& tensor, Source source, bool uniniti
   if (memory != nullptr) {
     const Source& writer = memory->writer;
     if (writer.kind != source.kind || writer.number != source.number) return glance(tensor);
+    if (uninitialized) {
+      memory->uninitialized = true;
+      content.uninitialized = true;
+      content.source = source;
+      return content;
+    }
     // Just written: what it holds is its own, whatever the rest of the memory is; and a line cannot
     // say that a value is a view of what the same line made.
     const bool is_known = recall(*memory, tensor, content) && !content.view_offset;

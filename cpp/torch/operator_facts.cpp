@@ -60,6 +60,7 @@ OperatorFacts facts_from(const c10::FunctionSchema& schema) {
   OperatorFacts facts{};
   std::string name = schema.name();
   facts.uninitialized = leaves_memory_unwritten(name);
+  facts.resizes = name == "aten::resize_" || name == "aten::resize_as_";
   facts.lifts = name == "aten::lift_fresh" || name == "aten::lift";
   if (!schema.overload_name().empty()) name += "." + schema.overload_name();
   facts.name = json_string(name);

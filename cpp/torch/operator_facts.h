@@ -31,6 +31,7 @@ struct OperatorFacts {
   // updated; -1 where there is none.
   int trains;
   bool uninitialized;  // returns memory that nobody has written
+  bool resizes;        // gives a tensor memory that nobody has written
   bool lifts;          // is told of memory that was filled past torch
 };
 

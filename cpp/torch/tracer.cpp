@@ -114,6 +114,10 @@ bool has_shape(const at::Tensor& tensor) {
   return !tensor.is_nested() && !tensor.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
 }
 
+std::size_t storage_size(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.has_storage() ? tensor.storage().nbytes() : 0;
+}
+
 // Restores what the fallback changed of its thread, whatever the operator throws.
 struct InOperator {
   InOperator() { in_operator = true; }
@@ -342,6 +346,7 @@ void Tracer::begin(const c10::FunctionSchema& schema, const torch::jit::Stack& s
       if (!argument.written && !(trains && argument.trained)) continue;
       if (values[i].isTensor()) {
         written_.push_back({unwrap(values[i].toTensor()).tensor, i});
+        written_.back().nbytes = storage_size(written_.back().tensor);
       } else if (values[i].isTensorList()) {
         for (const at::Tensor& each : values[i].toTensorVector()) {
           written_.push_back({unwrap(each).tensor, i});
@@ -379,7 +384,9 @@ void Tracer::end(const torch::jit::Stack& stack, std::size_t returned) {
     close_line(true);
     // Mutated arguments that are not returned follow what is.
     std::uint32_t next = static_cast<std::uint32_t>(returned);
+    grew_ = false;
     for (Written& each : written_) {
+      grew_ |= facts_->resizes && storage_size(each.tensor) > each.nbytes;
       const auto* found = std::find_if(values, values + returned, [&](const c10::IValue& value) {
         return value.isTensor() && value.toTensor().defined() &&
                unwrap(value.toTensor()).tensor.is_same(each.tensor);
@@ -588,7 +595,7 @@ void Tracer::append_made(const at::Tensor& tensor, const OperatorFacts::Argument
   }
   const at::Tensor held = is_batched(tensor) ? unwrap(tensor).tensor : tensor;
   const Source here{Source::Kind::output, output_, writer_.lines()};
-  const Content content = tensors_.made(held, here, facts_->uninitialized);
+  const Content content = tensors_.made(held, here, facts_->uninitialized || grew_);
   if (content.fresh && options_.keep) keep(held, output_);
   const bool is_new =
       content.source.kind == Source::Kind::output && content.source.number == here.number;

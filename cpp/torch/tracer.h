@@ -176,9 +176,11 @@ class Tracer {
     std::size_t argument;
     std::uint32_t output = 0;  // where it stands in the line
     bool is_returned = false;
+    std::size_t nbytes = 0;  // of its storage, before
   };
   std::vector<Written> written_;
   std::uint32_t output_ = 0;
+  bool grew_ = false;  // what it resized has memory that nobody has written
 
   std::vector<Kept> kept_;
   Spool kept_spool_;

@@ -774,3 +774,17 @@ def test_a_wrapper_made_in_the_call_is_one_line(tmp_path, model):
     assert trace.operators == ["call", "add.Tensor"]
     assert trace.lines[0]["module"] == "blocks.1"
     assert trace.facts["opaque"] == ["blocks.1"]
+
+
+def test_memory_that_a_resize_adds_is_not_hashed_until_it_is_filled(traced):
+    def f(x):
+        y = torch.empty(0)
+        y.resize_(1000, 100)
+        y.fill_(1.0)
+        return x + y.sum()
+
+    trace = traced(f, torch.zeros(1))
+    assert trace["resize_"]["outputs"] == [
+        {"dtype": "float32", "shape": [1000, 100], "uninitialized": True}
+    ]
+    assert trace["sum"]["args"]["self"]["digest"] == digest(torch.ones(1000, 100))
