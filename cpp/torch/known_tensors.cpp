@@ -82,7 +82,7 @@ KnownTensors::Memory* KnownTensors::find(const at::Tensor& tensor) {
   const auto found = memories_.find(storage);
   if (found != memories_.end()) {
     if (found->second->data == storage->data()) return found->second.get();
-    spare_.push_back(std::move(found->second));  // other memory was put into the storage
+    retire(std::move(found->second));  // other memory was put into the storage
     memories_.erase(found);
     return nullptr;
   }
@@ -114,23 +114,43 @@ KnownTensors::Memory& KnownTensors::find_or_add(const at::Tensor& tensor, Source
   memory.data = storage->data();
   memory.uninitialized = false;
   memory.writer = writer;
-  memory.known.clear();
+  young_.push_back({storage, 0});
   return memory;
 }
 
-// Forgets storages that are gone, often: what a weak reference keeps of them lies between the
-// tensors that come and go, and splits the heap.
+void KnownTensors::forget_gone() {
+  constexpr int kOld = 16;
+  std::size_t kept = 0;
+  for (Young young : young_) {
+    const auto found = memories_.find(young.storage);
+    if (found == memories_.end()) continue;
+    if (found->second->storage.expired()) {
+      retire(std::move(found->second));
+      memories_.erase(found);
+    } else if (++young.age < kOld) {
+      young_[kept++] = young;
+    }
+  }
+  young_.resize(kept);
+}
+
+// Forgets storages that are gone; the next sweep comes when as many again have been met.
 void KnownTensors::sweep() {
   for (auto each = memories_.begin(); each != memories_.end();) {
     if (each->second->storage.expired()) {
-      each->second->storage.reset();
-      spare_.push_back(std::move(each->second));
+      retire(std::move(each->second));
       each = memories_.erase(each);
     } else {
       ++each;
     }
   }
-  sweep_at_ = memories_.size() + memories_.size() / 8 + 16;
+  sweep_at_ = 2 * memories_.size() + 64;
+}
+
+void KnownTensors::retire(std::unique_ptr<Memory> memory) {
+  memory->storage.reset();
+  memory->known.clear();
+  spare_.push_back(std::move(memory));
 }
 
 bool KnownTensors::holds(const Known& known, const at::Tensor& tensor) const {

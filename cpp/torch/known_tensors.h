@@ -68,6 +68,10 @@ class KnownTensors {
   // Somebody fills memory without telling torch: it is to be read as it is.
   void filled(const at::Tensor& tensor);
 
+  // To be called before every operator: forgets storages met lately that are gone. What a weak
+  // reference keeps of a storage lies between the tensors that come and go, and splits the heap.
+  void forget_gone();
+
   // Tensors that were read and came from nowhere this knows.
   std::uint64_t outside() const { return outside_; }
 
@@ -101,13 +105,19 @@ class KnownTensors {
   bool recall(Memory& memory, const at::Tensor& tensor, Content& content) const;
   Content hash(Memory& memory, const at::Tensor& tensor);
   void sweep();
+  void retire(std::unique_ptr<Memory> memory);
 
   const bool writes_are_told_;
   const bool hashes_;
   const KnownTensors* const base_;
   ska::flat_hash_map<c10::StorageImpl*, std::unique_ptr<Memory>> memories_;
   std::vector<std::unique_ptr<Memory>> spare_;  // of storages that are gone
-  std::size_t sweep_at_ = 16;
+  struct Young {
+    c10::StorageImpl* storage;
+    int age;  // in operators
+  };
+  std::vector<Young> young_;  // met lately; those that live on are left to sweep()
+  std::size_t sweep_at_ = 64;
   std::uint64_t outside_ = 0;
 };
 

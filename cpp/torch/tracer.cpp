@@ -322,6 +322,7 @@ void Tracer::on_operator(const c10::OperatorHandle& op, c10::DispatchKeySet keys
 void Tracer::begin(const c10::FunctionSchema& schema, const torch::jit::Stack& stack) {
   facts_ = &facts_of(schema);
   written_.clear();
+  tensors_.forget_gone();
   if (!failure_.empty()) return;
   try {
     Text& text = writer_.text();
