@@ -513,11 +513,13 @@ void Tracer::append_output(const c10::IValue& value) {
   } else if (value.isList()) {
     text += '[';
     bool first = true;
+    in_list_ = true;
     for (const c10::IValue& each : value.toListRef()) {
       if (!first) text += ',';
       first = false;
       append_output(each);
     }
+    in_list_ = false;
     text += ']';
   } else {
     text += "{\"unbound\":";
@@ -597,7 +599,8 @@ void Tracer::append_made(const at::Tensor& tensor, const OperatorFacts::Argument
   const at::Tensor held = is_batched(tensor) ? unwrap(tensor).tensor : tensor;
   const Source here{Source::Kind::output, output_, writer_.lines()};
   const Content content = tensors_.made(held, here, facts_->uninitialized || grew_);
-  if (content.fresh && options_.keep) keep(held, output_);
+  // A value is kept under its line and output, which several in a list would share.
+  if (content.fresh && options_.keep && !in_list_) keep(held, output_);
   const bool is_new =
       content.source.kind == Source::Kind::output && content.source.number == here.number;
   append_content(tensor, content, mutated != nullptr ? mutated->name : std::string_view{}, !is_new);

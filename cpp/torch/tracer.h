@@ -180,6 +180,7 @@ class Tracer {
   };
   std::vector<Written> written_;
   std::uint32_t output_ = 0;
+  bool in_list_ = false;
   bool grew_ = false;  // what it resized has memory that nobody has written
 
   std::vector<Kept> kept_;

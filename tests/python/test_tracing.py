@@ -788,3 +788,15 @@ def test_memory_that_a_resize_adds_is_not_hashed_until_it_is_filled(traced):
         {"dtype": "float32", "shape": [1000, 100], "uninitialized": True}
     ]
     assert trace["sum"]["args"]["self"]["digest"] == digest(torch.ones(1000, 100))
+
+
+def test_outputs_in_a_list_are_not_kept_under_one_name(traced):
+    from torchnotary.statement.kept import Kept
+
+    def f(x):
+        first, second = torch._foreach_add([x, x], 1.0)
+        return first * 2
+
+    private = traced(f, torch.ones(2), evidence="full").record.private
+    kept = Kept.decode(private.file("trace.kept"), private.file("trace.kept.index"))
+    assert list(kept) == [(1, 0)]
