@@ -31,7 +31,8 @@ def bare_python(tmp_path_factory) -> Path:
         pytest.skip(f"no package index to install build tools from: {got.stderr[-200:]}")
     built = run(
         *(python, "-m", "pip", "install", "-q", "--no-build-isolation"),
-        *("-C", f"build-dir={folder / 'build'}", ROOT),
+        f"--config-settings=build-dir={folder / 'build'}",
+        ROOT,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     return python
