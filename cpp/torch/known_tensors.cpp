@@ -95,7 +95,6 @@ KnownTensors::Memory* KnownTensors::find(const at::Tensor& tensor) {
 }
 
 KnownTensors::Memory& KnownTensors::insert(c10::StorageImpl* storage) {
-  if (memories_.size() >= sweep_at_) sweep();
   std::unique_ptr<Memory> memory;
   if (spare_.empty()) {
     memory = std::make_unique<Memory>();
@@ -119,32 +118,35 @@ KnownTensors::Memory& KnownTensors::find_or_add(const at::Tensor& tensor, Source
 }
 
 void KnownTensors::forget_gone() {
-  constexpr int kOld = 16;
+  constexpr int kYoung = 16;       // operators
+  constexpr std::size_t kOld = 8;  // looked at before each operator, more than each can add
+  const auto is_gone = [this](c10::StorageImpl* storage) {
+    const auto found = memories_.find(storage);
+    if (found == memories_.end()) return true;
+    if (!found->second->storage.expired()) return false;
+    retire(std::move(found->second));
+    memories_.erase(found);
+    return true;
+  };
   std::size_t kept = 0;
   for (Young young : young_) {
-    const auto found = memories_.find(young.storage);
-    if (found == memories_.end()) continue;
-    if (found->second->storage.expired()) {
-      retire(std::move(found->second));
-      memories_.erase(found);
-    } else if (++young.age < kOld) {
+    if (is_gone(young.storage)) continue;
+    if (++young.age < kYoung) {
       young_[kept++] = young;
+    } else {
+      old_.push_back(young.storage);
     }
   }
   young_.resize(kept);
-}
-
-// Forgets storages that are gone; the next sweep comes when as many again have been met.
-void KnownTensors::sweep() {
-  for (auto each = memories_.begin(); each != memories_.end();) {
-    if (each->second->storage.expired()) {
-      retire(std::move(each->second));
-      each = memories_.erase(each);
+  for (std::size_t i = 0; i < kOld && !old_.empty(); ++i) {
+    if (next_old_ >= old_.size()) next_old_ = 0;
+    if (is_gone(old_[next_old_])) {
+      old_[next_old_] = old_.back();
+      old_.pop_back();
     } else {
-      ++each;
+      ++next_old_;
     }
   }
-  sweep_at_ = 2 * memories_.size() + 64;
 }
 
 void KnownTensors::retire(std::unique_ptr<Memory> memory) {

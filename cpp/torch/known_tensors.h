@@ -68,8 +68,9 @@ class KnownTensors {
   // Somebody fills memory without telling torch: it is to be read as it is.
   void filled(const at::Tensor& tensor);
 
-  // To be called before every operator: forgets storages met lately that are gone. What a weak
-  // reference keeps of a storage lies between the tensors that come and go, and splits the heap.
+  // To be called before every operator: forgets storages that are gone, those met lately at once.
+  // What a weak reference keeps of a storage lies between the tensors that come and go, and splits
+  // the heap.
   void forget_gone();
 
   // Tensors that were read and came from nowhere this knows.
@@ -104,7 +105,6 @@ class KnownTensors {
   bool holds(const Known& known, const at::Tensor& tensor) const;
   bool recall(Memory& memory, const at::Tensor& tensor, Content& content) const;
   Content hash(Memory& memory, const at::Tensor& tensor);
-  void sweep();
   void retire(std::unique_ptr<Memory> memory);
 
   const bool writes_are_told_;
@@ -116,8 +116,9 @@ class KnownTensors {
     c10::StorageImpl* storage;
     int age;  // in operators
   };
-  std::vector<Young> young_;  // met lately; those that live on are left to sweep()
-  std::size_t sweep_at_ = 64;
+  std::vector<Young> young_;            // met lately: most are gone soon
+  std::vector<c10::StorageImpl*> old_;  // a few are looked at in turn
+  std::size_t next_old_ = 0;
   std::uint64_t outside_ = 0;
 };
 
