@@ -350,9 +350,9 @@ GROWTH = """
             pages = int(file.read().split()[1])
         return sys.getallocatedblocks(), pages * os.sysconf("SC_PAGE_SIZE")
 
-    before = calls(2000)
-    after = calls(10000)
-    print(*(now - then for now, then in zip(after, before)))
+    seen = [calls(count) for count in (2000, 5000, 5000)]
+    for now, then in zip(seen[1:], seen):
+        print(*(a - b for a, b in zip(now, then)))
     assert notary.stats()["missed"] == 0
 """
 
@@ -366,9 +366,10 @@ def test_ten_thousand_calls_do_not_grow_the_process(tmp_path, trace):
         timeout=600,
     )
     assert result.returncode == 0, result.stderr
-    blocks, nbytes = map(int, result.stdout.split())
-    assert blocks < 1000  # of Python's memory, a tenth of one a call
-    assert nbytes < 2**23  # SQLite's caches go on filling; one input of each call were 160 MiB
+    rounds = [tuple(map(int, line.split())) for line in result.stdout.splitlines()]
+    # A cache fills once, in one round or the other; what grows with the calls does so in both.
+    assert min(blocks for blocks, _ in rounds) < 500  # of Python's memory, a tenth of one a call
+    assert min(nbytes for _, nbytes in rounds) < 2**21  # one input of each call were 80 MiB
 
 
 def test_one_call_repeated_a_thousand_times_gives_one_sequence_of_digests(tmp_path, mixed, trace):
