@@ -1,0 +1,142 @@
+#include "exact/convert.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "exact/axes.h"
+#include "exact/blocks.h"
+#include "exact/elementwise_kernels.h"
+#include "exact/environment.h"
+
+namespace torchnotary::exact {
+namespace {
+
+template <class Integer>
+void widen_integers(const void* in, float* out, std::size_t n) {
+  const auto* integers = static_cast<const Integer*>(in);
+  for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<float>(integers[i]);
+}
+
+// The integer of a float, if there is one. Every bound is a power of two, and so exact.
+template <class Integer>
+bool truncates(float x, Integer& integer) {
+  constexpr int kBits = std::numeric_limits<Integer>::digits;
+  const float whole = std::trunc(x);
+  const float low = std::numeric_limits<Integer>::is_signed ? -std::ldexp(1.0f, kBits) : 0.0f;
+  if (!(whole >= low && whole < std::ldexp(1.0f, kBits))) return false;
+  integer = static_cast<Integer>(whole);
+  return true;
+}
+
+// Truncates n elements; returns how many could be.
+template <class Integer>
+std::size_t truncate_block(const float* in, void* out, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!truncates(in[i], static_cast<Integer*>(out)[i])) return i;
+  }
+  return n;
+}
+
+std::size_t truncate_block(Element element, const float* in, void* out, std::size_t n) {
+  switch (element) {
+    case Element::uint8:
+      return truncate_block<std::uint8_t>(in, out, n);
+    case Element::int8:
+      return truncate_block<std::int8_t>(in, out, n);
+    case Element::int16:
+      return truncate_block<std::int16_t>(in, out, n);
+    case Element::int32:
+      return truncate_block<std::int32_t>(in, out, n);
+    default:
+      return truncate_block<std::int64_t>(in, out, n);
+  }
+}
+
+// Truncated to binary32, but odd where anything was cut off: rounding that to a format with two
+// bits less or fewer still is as rounding the binary64 number (Boldo and Melquiond, 2008).
+float rounded_to_odd(double x) {
+  const float nearest = static_cast<float>(x);
+  if (!(std::fabs(x) < std::numeric_limits<double>::infinity()) || nearest == x) return nearest;
+  auto bits = std::bit_cast<std::uint32_t>(nearest);
+  if (std::fabs(static_cast<double>(nearest)) > std::fabs(x)) --bits;
+  return std::bit_cast<float>(bits | 1);
+}
+
+}  // namespace
+
+void widen(const void* in, Element element, float* out, std::size_t n) {
+  switch (element) {
+    case Element::float32:
+      std::copy_n(static_cast<const float*>(in), n, out);
+      return;
+    case Element::bfloat16:
+      return elementwise_kernels().widen_bfloat16(static_cast<const std::uint16_t*>(in), out, n);
+    case Element::float16:
+      return elementwise_kernels().widen_float16(static_cast<const std::uint16_t*>(in), out, n);
+    case Element::boolean:
+    case Element::uint8:
+      return widen_integers<std::uint8_t>(in, out, n);
+    case Element::int8:
+      return widen_integers<std::int8_t>(in, out, n);
+    case Element::int16:
+      return widen_integers<std::int16_t>(in, out, n);
+    case Element::int32:
+      return widen_integers<std::int32_t>(in, out, n);
+    case Element::int64:
+      return widen_integers<std::int64_t>(in, out, n);
+  }
+}
+
+void narrow(const float* in, Element element, void* out, std::size_t n) {
+  switch (element) {
+    case Element::bfloat16:
+      return elementwise_kernels().narrow_bfloat16(in, static_cast<std::uint16_t*>(out), n);
+    case Element::float16:
+      return elementwise_kernels().narrow_float16(in, static_cast<std::uint16_t*>(out), n);
+    case Element::float32:
+      for (std::size_t i = 0; i < n; ++i) static_cast<float*>(out)[i] = canonical(in[i]);
+      return;
+    default:
+      for (std::size_t i = 0; i < n; ++i) static_cast<std::uint8_t*>(out)[i] = in[i] != 0.0f;
+  }
+}
+
+std::optional<float> truncate(const Input& in, const Output& out, ParallelFor parallel) {
+  const Axes axes = collapsed_axes(out, {&in, 1});
+  std::mutex mutex;
+  std::optional<float> refused;
+  for_each_range(parallel, axes.elements(), [&](std::size_t begin, std::size_t end) {
+    BlockReader reader(axes, 1, in, Element::float32);
+    BlockWriter writer(axes, out, out.element);
+    for_each_block(axes, begin, end, [&](const Position& at, std::size_t, std::size_t n) {
+      const auto* values = static_cast<const float*>(reader.read(at, n));
+      const std::size_t done = truncate_block(out.element, values, writer.place(at, n), n);
+      writer.write(at, done);
+      if (done == n) return;
+      const std::lock_guard lock(mutex);
+      refused = values[done];
+    });
+  });
+  return refused;
+}
+
+void arange(double start, double step, const Output& out, ParallelFor parallel) {
+  const Axes axes = collapsed_axes(out, {});
+  for_each_range(parallel, axes.elements(), [&](std::size_t begin, std::size_t end) {
+    BlockWriter writer(axes, out, Element::float32);
+    for_each_block(axes, begin, end, [&](const Position& at, std::size_t first, std::size_t n) {
+      auto* values = static_cast<float*>(writer.place(at, n));
+      for (std::size_t i = 0; i < n; ++i) {
+        const double value = start + static_cast<double>(first + i) * step;
+        const bool wide = out.element == Element::float32;
+        values[i] = wide ? static_cast<float>(value) : rounded_to_odd(value);
+      }
+      writer.write(at, n);
+    });
+  });
+}
+
+}  // namespace torchnotary::exact

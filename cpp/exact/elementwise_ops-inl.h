@@ -1,0 +1,137 @@
+// The expressions of docs/exact-profile.md, section 6, over vectors x, y, z and scalars s.
+//
+// Included inside the namespace of a CPU path, which says what `hn` is: Highway for one of its
+// targets, or one_lane.h. Operators stand as in the page: nothing is fused, since GCC is told so.
+
+template <class D, class V>
+HWY_INLINE V Nan(D d) {
+  return hn::Set(d, std::bit_cast<float>(kNan));
+}
+
+template <class D, class V>
+HWY_INLINE V Canonical(D d, V v) {
+  return hn::IfThenElse(v == v, v, Nan<D, V>(d));
+}
+
+// Section 1: a NaN wins (their sum is one), and of equal operands, which differ in a zero's sign at
+// most, the one that is positive if either is. (Not Max and Min: argument-dependent lookup would
+// find Highway's.)
+template <class V>
+HWY_INLINE V Larger(V a, V b) {
+  return hn::IfThenElse(a > b, a,
+                        hn::IfThenElse(b > a, b, hn::IfThenElse(a == b, hn::And(a, b), a + b)));
+}
+
+template <class V>
+HWY_INLINE V Smaller(V a, V b) {
+  return hn::IfThenElse(a < b, a,
+                        hn::IfThenElse(b < a, b, hn::IfThenElse(a == b, hn::Or(a, b), a + b)));
+}
+
+template <class D, class V>
+HWY_INLINE V ReluSix(D d, V x) {
+  return Smaller(Larger(x, hn::Zero(d)), hn::Set(d, 6.0f));
+}
+
+template <class D, class M>
+HWY_INLINE auto Truth(D d, M mask) {
+  return hn::IfThenElse(mask, hn::Set(d, 1.0f), hn::Zero(d));
+}
+
+template <class D, class V>
+HWY_INLINE auto IsTrue(D d, V x) {
+  return hn::Not(x == hn::Zero(d));
+}
+
+// pow(x, 1/2): +0 for −0 and +∞ for −∞, unlike √.
+template <class D, class V>
+HWY_INLINE V Root(D d, V x) {
+  const V infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+  return hn::IfThenElse(x == hn::Neg(infinity), infinity, hn::Sqrt(x + hn::Zero(d)));
+}
+
+#define TORCHNOTARY_OP(name, expression)                                                       \
+  struct name##_op {                                                                           \
+    template <class D, class V>                                                                \
+    static HWY_INLINE V Apply(D d, [[maybe_unused]] V x, [[maybe_unused]] V y,                 \
+                              [[maybe_unused]] V z, [[maybe_unused]] const float* scalars) {   \
+      [[maybe_unused]] const auto c = [d](float value) HWY_ATTR { return hn::Set(d, value); }; \
+      return expression;                                                                       \
+    }                                                                                          \
+  };
+
+TORCHNOTARY_OP(identity, x)
+TORCHNOTARY_OP(add, x + (c(scalars[0]) * y))  // times 1 is exact
+TORCHNOTARY_OP(sub, x - (c(scalars[0]) * y))
+TORCHNOTARY_OP(mul, x* y)
+TORCHNOTARY_OP(div, x / y)
+TORCHNOTARY_OP(addcmul, x + (c(scalars[0]) * (y * z)))
+TORCHNOTARY_OP(addcdiv, x + (c(scalars[0]) * (y / z)))
+TORCHNOTARY_OP(lerp, x + (z * (y - x)))
+TORCHNOTARY_OP(sqrt, hn::Sqrt(x))
+TORCHNOTARY_OP(reciprocal, c(1) / x)
+TORCHNOTARY_OP(rsqrt, c(1) / hn::Sqrt(x))
+TORCHNOTARY_OP(square, x* x)
+TORCHNOTARY_OP(one, c(1))
+TORCHNOTARY_OP(cube, (x * x) * x)
+TORCHNOTARY_OP(root, Root(d, x))
+TORCHNOTARY_OP(reciprocal_root, c(1) / Root(d, x))
+TORCHNOTARY_OP(reciprocal_square, c(1) / (x * x))
+TORCHNOTARY_OP(maximum, Larger(x, y))
+TORCHNOTARY_OP(minimum, Smaller(x, y))
+TORCHNOTARY_OP(fmax, hn::IfThenElse(x == x, hn::IfThenElse(y == y, Larger(x, y), x), y))
+TORCHNOTARY_OP(fmin, hn::IfThenElse(x == x, hn::IfThenElse(y == y, Smaller(x, y), x), y))
+TORCHNOTARY_OP(clamp, Smaller(Larger(x, y), z))
+TORCHNOTARY_OP(relu, Larger(x, c(0)))
+TORCHNOTARY_OP(relu6, ReluSix(d, x))
+TORCHNOTARY_OP(hardtanh, Smaller(Larger(x, c(scalars[0])), c(scalars[1])))
+TORCHNOTARY_OP(leaky_relu, hn::IfThenElse(x > c(0), x, x* c(scalars[0])))
+TORCHNOTARY_OP(hardsigmoid, ReluSix(d, x + c(3)) / c(6))
+TORCHNOTARY_OP(hardswish, (x * ReluSix(d, x + c(3))) / c(6))
+TORCHNOTARY_OP(softsign, x / (c(1) + hn::Abs(x)))
+TORCHNOTARY_OP(floor, hn::Floor(x))
+TORCHNOTARY_OP(ceil, hn::Ceil(x))
+TORCHNOTARY_OP(round, hn::Round(x))
+TORCHNOTARY_OP(trunc, hn::Trunc(x))
+TORCHNOTARY_OP(frac, x - hn::Trunc(x))
+TORCHNOTARY_OP(sign,
+               hn::IfThenElse(x > c(0), c(1), hn::IfThenElse(x < c(0), c(-1), x* c(0) + c(0))))
+TORCHNOTARY_OP(eq, Truth(d, x == y))
+TORCHNOTARY_OP(ne, Truth(d, hn::Not(x == y)))
+TORCHNOTARY_OP(lt, Truth(d, x < y))
+TORCHNOTARY_OP(le, Truth(d, x <= y))
+TORCHNOTARY_OP(gt, Truth(d, x > y))
+TORCHNOTARY_OP(ge, Truth(d, x >= y))
+TORCHNOTARY_OP(isnan, Truth(d, hn::Not(x == x)))
+TORCHNOTARY_OP(isinf, Truth(d, hn::Abs(x) == c(std::numeric_limits<float>::infinity())))
+TORCHNOTARY_OP(isfinite, Truth(d, hn::Abs(x) < c(std::numeric_limits<float>::infinity())))
+TORCHNOTARY_OP(logical_not, Truth(d, x == c(0)))
+TORCHNOTARY_OP(logical_and, Truth(d, hn::And(IsTrue(d, x), IsTrue(d, y))))
+TORCHNOTARY_OP(logical_or, Truth(d, hn::Or(IsTrue(d, x), IsTrue(d, y))))
+TORCHNOTARY_OP(logical_xor, Truth(d, hn::Xor(IsTrue(d, x), IsTrue(d, y))))
+#undef TORCHNOTARY_OP
+
+template <class Op, size_t kInputs, class D>
+HWY_INLINE void ApplyAt(D d, const float* const* inputs, float* out, size_t i,
+                        const float* scalars) {
+  const auto x = hn::LoadU(d, inputs[0] + i);
+  const auto y = kInputs > 1 ? hn::LoadU(d, inputs[1] + i) : x;
+  const auto z = kInputs > 2 ? hn::LoadU(d, inputs[2] + i) : x;
+  hn::StoreU(Canonical(d, Op::Apply(d, x, y, z, scalars)), d, out + i);
+}
+
+// The last, partial vector goes through memory of its own.
+template <class Op, size_t kInputs>
+void Arithmetic(const float* const inputs[3], float* out, size_t n, const float* scalars) {
+  const FloatTag d;
+  size_t i = 0;
+  for (; i + kFloatLanes <= n; i += kFloatLanes) ApplyAt<Op, kInputs>(d, inputs, out, i, scalars);
+  if (i == n) return;
+  float tail[4][kFloatLanes] = {};
+  for (size_t k = 0; k < kInputs; ++k) std::copy(inputs[k] + i, inputs[k] + n, tail[k]);
+  const float* const tails[3] = {tail[0], tail[1], tail[2]};
+  ApplyAt<Op, kInputs>(d, tails, tail[3], 0, scalars);
+  std::copy_n(tail[3], n - i, out + i);
+}
+
+#define TORCHNOTARY_KERNEL(name, inputs) &Arithmetic<name##_op, inputs>,
