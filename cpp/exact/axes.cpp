@@ -39,18 +39,35 @@ void sort_axes(Axes& axes) {
   }
 }
 
-bool steps_alike(const Axes& axes, std::size_t outer, std::size_t inner) {
+// Whether a row of `inner` ends where the next one of `outer` begins.
+bool follows(const Axes& axes, std::size_t operand, std::size_t outer, std::size_t inner) {
+  const auto size = static_cast<std::ptrdiff_t>(axes.sizes[inner]);
+  return axes.strides[operand][outer] == axes.strides[operand][inner] * size;
+}
+
+bool all_follow(const Axes& axes, std::size_t outer, std::size_t inner) {
   for (std::size_t k = 0; k < axes.operands; ++k) {
-    const auto size = static_cast<std::ptrdiff_t>(axes.sizes[inner]);
-    if (axes.strides[k][outer] != axes.strides[k][inner] * size) return false;
+    if (!follows(axes, k, outer, inner)) return false;
   }
   return true;
+}
+
+void classify(Axes& axes, std::size_t operand) {
+  const std::ptrdiff_t inner = axes.inner_stride(operand);
+  bool flat = inner == 1, periodic = axes.count > 1;
+  for (std::size_t axis = 1; axis < axes.count; ++axis) {
+    flat = flat && follows(axes, operand, axis - 1, axis);
+    periodic = periodic && axes.strides[operand][axis - 1] == 0;
+  }
+  axes.flat[operand] = flat;
+  axes.periodic[operand] = periodic;
+  axes.constant[operand] = inner == 0 && (periodic || axes.count == 1);
 }
 
 void merge_axes(Axes& axes) {
   std::size_t last = 0;
   for (std::size_t axis = 1; axis < axes.count; ++axis) {
-    const std::size_t merged = steps_alike(axes, last, axis) ? axes.sizes[last] : 1;
+    const std::size_t merged = all_follow(axes, last, axis) ? axes.sizes[last] : 1;
     if (merged == 1) ++last;
     axes.sizes[last] = merged * axes.sizes[axis];
     for (std::size_t k = 0; k < axes.operands; ++k) axes.strides[k][last] = axes.strides[k][axis];
@@ -85,6 +102,7 @@ Axes collapsed_axes(const Output& output, std::span<const Input> inputs) {
   }
   sort_axes(axes);
   merge_axes(axes);
+  for (std::size_t k = 0; k < axes.operands; ++k) classify(axes, k);
   return axes;
 }
 

@@ -1,6 +1,7 @@
 // The index space of an operator on broadcast, strided tensors, brought to as few axes as possible.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +23,10 @@ struct Axes {
   std::array<std::size_t, kMaxAxes> sizes;
   std::array<std::array<std::ptrdiff_t, kMaxAxes>, kMaxOperands> strides;  // [operand][axis]
 
+  // Whether an operand's elements lie side by side in the order of the axes; whether every row of
+  // the last axis has the same elements; and whether all elements are one.
+  std::array<bool, kMaxOperands> flat, periodic, constant;
+
   // The product of all sizes.
   std::size_t elements() const;
   std::size_t inner_size() const { return sizes[count - 1]; }
@@ -36,8 +41,17 @@ Axes collapsed_axes(const Output& output, std::span<const Input> inputs);
 class Position {
  public:
   Position(const Axes& axes, std::size_t element);
+  Position(const Position& other) { *this = other; }
+  Position& operator=(const Position& other) {  // no more of the indices than there are
+    axes_ = other.axes_;
+    inner_ = other.inner_;
+    offsets_ = other.offsets_;
+    std::copy_n(other.outer_.begin(), axes_->count - 1, outer_.begin());
+    return *this;
+  }
 
-  // How many elements are left in this row of the last axis.
+  // How many elements are behind and left in this row of the last axis.
+  std::size_t behind_in_row() const { return inner_; }
   std::size_t left_in_row() const { return axes_->inner_size() - inner_; }
   // Where an operand's element lies, counted in elements from its first.
   std::ptrdiff_t offset(std::size_t operand) const {

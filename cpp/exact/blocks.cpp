@@ -68,14 +68,26 @@ void with_word(std::size_t size, Function function) {
 }  // namespace
 
 const void* BlockReader::read(const Position& at, std::size_t count) {
-  const bool one_row = count <= at.left_in_row();
+  const bool one_row = axes_->flat[operand_] || count <= at.left_in_row();
   const std::ptrdiff_t stride = axes_->inner_stride(operand_);
-  if (one_row && stride == 0) return repeated(first(at), count);
-  const std::byte* raw = one_row && stride == 1 ? first(at) : adjacent(at, count);
-  return stored_ == wanted_ ? raw : converted(raw, count);
+  if (axes_->constant[operand_] || (one_row && stride == 0)) {
+    repeat(first(at));
+    return values_;
+  }
+  const bool adjacent = one_row && stride == 1;
+  if (adjacent && stored_ == wanted_) return first(at);
+  if (last_ != nullptr && last_begin_ == at.behind_in_row() && last_count_ >= count) return last_;
+  const std::byte* raw = adjacent ? first(at) : gathered(at, count);
+  const void* values = stored_ == wanted_ ? raw : converted(raw, count);
+  if (axes_->periodic[operand_]) {
+    last_ = values;
+    last_begin_ = at.behind_in_row();
+    last_count_ = count;
+  }
+  return values;
 }
 
-const std::byte* BlockReader::adjacent(const Position& at, std::size_t count) {
+const std::byte* BlockReader::gathered(const Position& at, std::size_t count) {
   with_word(element_size(stored_),
             [&](auto word) { gather<decltype(word)>(*axes_, operand_, at, count, data_, raw_); });
   return raw_;
@@ -88,16 +100,14 @@ const void* BlockReader::converted(const std::byte* raw, std::size_t count) {
   return values_;
 }
 
-const void* BlockReader::repeated(const std::byte* raw, std::size_t count) {
-  if (repeated_ == raw && repetitions_ >= count) return values_;
+void BlockReader::repeat(const std::byte* raw) {
+  if (repeated_ == raw) return;
   const void* one = stored_ == wanted_ ? raw : converted(raw, 1);
   with_word(element_size(wanted_), [&](auto word) {
     std::memcpy(&word, one, sizeof word);
-    std::fill_n(reinterpret_cast<decltype(word)*>(values_), count, word);
+    std::fill_n(reinterpret_cast<decltype(word)*>(values_), kBlock, word);
   });
   repeated_ = raw;
-  repetitions_ = count;
-  return values_;
 }
 
 void* BlockWriter::place(const Position& at, std::size_t count) {

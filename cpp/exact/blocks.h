@@ -15,12 +15,6 @@ namespace torchnotary::exact {
 // Elements that pass through buffers at once: those of all operands stay in the first-level cache.
 inline constexpr std::size_t kBlock = 512;
 
-// Whether the elements of an operand along the last axis are adjacent and of the wanted type, so
-// that blocks of any size within a row need no buffer.
-inline bool is_direct(const Axes& axes, std::size_t operand, Element stored, Element wanted) {
-  return axes.inner_stride(operand) == 1 && stored == wanted;
-}
-
 // Reads operand `operand` of the axes as elements of type `wanted`. A NaN that is only widened may
 // keep a payload, unless `canonical` is asked for.
 class BlockReader {
@@ -36,15 +30,14 @@ class BlockReader {
   BlockReader(const BlockReader&) = delete;
   BlockReader& operator=(const BlockReader&) = delete;
 
-  // The `count` elements from `at` on, valid until the next call. At most kBlock, unless the
-  // operand is direct and they lie in one row.
+  // The `count` elements from `at` on, valid until the next call: at most kBlock, unless they are
+  // adjacent in memory and of the wanted type.
   const void* read(const Position& at, std::size_t count);
 
  private:
-  const std::byte* adjacent(const Position& at, std::size_t count);
+  const std::byte* gathered(const Position& at, std::size_t count);
   const void* converted(const std::byte* raw, std::size_t count);
-  const void* repeated(const std::byte* raw, std::size_t count);
-
+  void repeat(const std::byte* raw);
   const std::byte* first(const Position& at) const {
     return data_ + at.offset(operand_) * static_cast<std::ptrdiff_t>(element_size(stored_));
   }
@@ -54,13 +47,22 @@ class BlockReader {
   const std::byte* data_;
   Element stored_, wanted_;
   bool canonical_;
-  // What values_ repeats, and how often.
+  // The element that values_ repeats.
   const std::byte* repeated_ = nullptr;
-  std::size_t repetitions_ = 0;
+  // The last block, for operands that every row has in common.
+  const void* last_ = nullptr;
+  std::size_t last_begin_ = 0, last_count_ = 0;
   alignas(64) std::byte raw_[kBlock * 8];
   alignas(64) float wide_[kBlock];
   alignas(64) std::byte values_[kBlock * 8];
 };
+
+// Where blocks end: `longest` elements from a place on at most, whole rows where these are short.
+inline std::size_t block_size(const Axes& axes, const Position& at, std::size_t longest) {
+  const std::size_t row = axes.inner_size();
+  if (row >= kBlock) return std::min(longest, at.left_in_row());
+  return kBlock / row * row - at.behind_in_row();
+}
 
 // Writes operand 0 of the axes, given elements of type `given`.
 class BlockWriter {
@@ -80,7 +82,7 @@ class BlockWriter {
  private:
   // Whether the elements lie side by side where they belong.
   bool adjacent(const Position& at, std::size_t count) const {
-    return axes_->inner_stride(0) == 1 && count <= at.left_in_row();
+    return axes_->flat[0] || (axes_->inner_stride(0) == 1 && count <= at.left_in_row());
   }
   std::byte* first(const Position& at) const {
     return data_ + at.offset(0) * static_cast<std::ptrdiff_t>(element_size(stored_));

@@ -14,9 +14,6 @@
 namespace torchnotary::exact {
 namespace {
 
-// Rows from this length on are worked on one by one; shorter ones are collected in buffers.
-constexpr std::size_t kLongRow = 16;
-
 bool moves(ElementOp op) { return op >= ElementOp::neg; }
 
 struct Call {
@@ -33,13 +30,13 @@ struct Call {
   }
   Element given() const { return moves(op) ? output.element : Element::float32; }
 
-  // How many elements one block may have.
+  // How many elements of a row one block may have: all, if none of them needs a buffer.
   std::size_t longest_block() const {
-    bool direct = is_direct(axes, 0, output.element, given());
+    bool adjacent = axes.inner_stride(0) == 1 && output.element == given();
     for (std::size_t k = 0; k < inputs.size(); ++k) {
-      direct = direct && is_direct(axes, k + 1, inputs[k].element, taken(k));
+      adjacent = adjacent && axes.inner_stride(k + 1) == 1 && inputs[k].element == taken(k);
     }
-    return direct ? kTask : kBlock;
+    return adjacent ? kTask : kBlock;
   }
 };
 
@@ -62,12 +59,10 @@ void run_task(const Call& call, std::size_t begin, std::size_t end) {
     readers[k].emplace(call.axes, k + 1, call.inputs[k], call.taken(k), moves(call.op));
   }
   BlockWriter writer(call.axes, call.output, call.given());
-  const bool by_rows = call.axes.inner_size() >= kLongRow;
-  const std::size_t longest = by_rows ? call.longest_block() : kBlock;
+  const std::size_t longest = call.longest_block();
   Position at(call.axes, begin);
   for (std::size_t element = begin; element < end;) {
-    std::size_t n = std::min(end - element, longest);
-    if (by_rows) n = std::min(n, at.left_in_row());
+    const std::size_t n = std::min(end - element, block_size(call.axes, at, longest));
     const void* inputs[3] = {};
     for (std::size_t k = 0; k < call.inputs.size(); ++k) inputs[k] = readers[k]->read(at, n);
     run_block(call, inputs, writer.place(at, n), n);

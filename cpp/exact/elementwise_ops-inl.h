@@ -112,25 +112,28 @@ TORCHNOTARY_OP(logical_xor, Truth(d, hn::Xor(IsTrue(d, x), IsTrue(d, y))))
 #undef TORCHNOTARY_OP
 
 template <class Op, size_t kInputs, class D>
-HWY_INLINE void ApplyAt(D d, const float* const* inputs, float* out, size_t i,
+HWY_INLINE void ApplyAt(D d, const float* x, const float* y, const float* z, float* out,
                         const float* scalars) {
-  const auto x = hn::LoadU(d, inputs[0] + i);
-  const auto y = kInputs > 1 ? hn::LoadU(d, inputs[1] + i) : x;
-  const auto z = kInputs > 2 ? hn::LoadU(d, inputs[2] + i) : x;
-  hn::StoreU(Canonical(d, Op::Apply(d, x, y, z, scalars)), d, out + i);
+  const auto first = hn::LoadU(d, x);
+  const auto second = kInputs > 1 ? hn::LoadU(d, y) : first;
+  const auto third = kInputs > 2 ? hn::LoadU(d, z) : first;
+  hn::StoreU(Canonical(d, Op::Apply(d, first, second, third, scalars)), d, out);
 }
 
 // The last, partial vector goes through memory of its own.
 template <class Op, size_t kInputs>
 void Arithmetic(const float* const inputs[3], float* out, size_t n, const float* scalars) {
   const FloatTag d;
+  const float *const x = inputs[0], *const y = inputs[1], *const z = inputs[2];
   size_t i = 0;
-  for (; i + kFloatLanes <= n; i += kFloatLanes) ApplyAt<Op, kInputs>(d, inputs, out, i, scalars);
+  for (; i + kFloatLanes <= n; i += kFloatLanes) {
+    ApplyAt<Op, kInputs>(d, x + i, kInputs > 1 ? y + i : x, kInputs > 2 ? z + i : x, out + i,
+                         scalars);
+  }
   if (i == n) return;
   float tail[4][kFloatLanes] = {};
   for (size_t k = 0; k < kInputs; ++k) std::copy(inputs[k] + i, inputs[k] + n, tail[k]);
-  const float* const tails[3] = {tail[0], tail[1], tail[2]};
-  ApplyAt<Op, kInputs>(d, tails, tail[3], 0, scalars);
+  ApplyAt<Op, kInputs>(d, tail[0], tail[1], tail[2], tail[3], scalars);
   std::copy_n(tail[3], n - i, out + i);
 }
 
