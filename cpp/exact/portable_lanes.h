@@ -1,0 +1,103 @@
+// The operations of Highway that the elementary functions use, on one lane in plain C++: what the
+// portable path is compiled from.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace torchnotary::exact::portable::hn {
+
+// The tag of one lane.
+template <class T>
+struct Lane {
+  using Type = T;
+};
+template <class D>
+using Vec = typename D::Type;
+template <class D>
+using RebindToUnsigned =
+    Lane<std::conditional_t<sizeof(Vec<D>) == 8, std::uint64_t, std::uint32_t>>;
+template <class D>
+constexpr std::size_t MaxLanes(D) {
+  return 1;
+}
+
+template <class D>
+Vec<D> Set(D, Vec<D> x) {
+  return x;
+}
+template <class D>
+Vec<D> Zero(D) {
+  return 0;
+}
+template <class D>
+Vec<D> Load(D, const Vec<D>* from) {
+  return *from;
+}
+template <class D>
+void Store(Vec<D> x, D, Vec<D>* to) {
+  *to = x;
+}
+template <class D, class T>
+Vec<D> BitCast(D, T x) {
+  return std::bit_cast<Vec<D>>(x);
+}
+
+template <class T>
+T MulAdd(T a, T b, T c) {
+  return std::fma(a, b, c);
+}
+template <class T>
+T NegMulAdd(T a, T b, T c) {
+  return std::fma(-a, b, c);
+}
+template <class T>
+T Abs(T x) {
+  return std::fabs(x);
+}
+template <class T>
+T Neg(T x) {
+  return -x;
+}
+template <class T>
+T CopySign(T size, T sign) {
+  return std::copysign(size, sign);
+}
+template <class T>
+T Min(T a, T b) {
+  return a < b ? a : b;
+}
+template <class T>
+T Max(T a, T b) {
+  return a > b ? a : b;
+}
+inline double Xor(double a, double b) {
+  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(a) ^ std::bit_cast<std::uint64_t>(b));
+}
+template <int kBits, class T>
+T ShiftLeft(T x) {
+  return x << kBits;
+}
+template <int kBits, class T>
+T ShiftRight(T x) {
+  return x >> kBits;
+}
+
+inline bool And(bool a, bool b) { return a && b; }
+template <class D>
+bool AllTrue(D, bool mask) {
+  return mask;
+}
+template <class T>
+bool IsNaN(T x) {
+  return x != x;
+}
+template <class T>
+T IfThenElse(bool mask, T yes, T no) {
+  return mask ? yes : no;
+}
+
+}  // namespace torchnotary::exact::portable::hn
