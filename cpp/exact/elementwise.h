@@ -12,7 +12,7 @@
 
 namespace torchnotary::exact {
 
-// Every operator: name, number of inputs x, y, z; scalars s0, s1 are told beside. A number that
+// Every operator: name, number of inputs x, y, z; scalars s0, s1, s2 are told beside. A number that
 // stands in a tensor's place (`x + 2`, a bound of clamp) is an Input without axes.
 //
 // Conversions are `identity`: between floating types, from integers, to booleans.
@@ -68,7 +68,29 @@ namespace torchnotary::exact {
   TORCHNOTARY_ELEMENTARY_OPS(OP)
 
 // Those that need the elementary functions of section 5.
-#define TORCHNOTARY_ELEMENTARY_OPS(OP)
+#define TORCHNOTARY_ELEMENTARY_OPS(OP)                                                 \
+  OP(exp, 1)                                                                           \
+  OP(exp2, 1)                                                                          \
+  OP(expm1, 1)                                                                         \
+  OP(log, 1)                                                                           \
+  OP(log2, 1)                                                                          \
+  OP(log10, 1)                                                                         \
+  OP(log1p, 1)                                                                         \
+  OP(sin, 1)                                                                           \
+  OP(cos, 1)                                                                           \
+  OP(tan, 1)                                                                           \
+  OP(tanh, 1)                                                                          \
+  OP(sinh, 1)                                                                          \
+  OP(cosh, 1)                                                                          \
+  OP(erf, 1)                                                                           \
+  OP(elu, 1) /* s0 = scale, s1 = input_scale, s2 = α·scale, a product in binary64 */ \
+  OP(sigmoid, 1)                                                                       \
+  OP(silu, 1)                                                                          \
+  OP(log_sigmoid, 1)                                                                   \
+  OP(softplus, 1) /* s0 = β, s1 = threshold */                                        \
+  OP(mish, 1)                                                                          \
+  OP(gelu, 1)      /* approximate="none" */                                            \
+  OP(gelu_tanh, 1) /* approximate="tanh" */
 
 // Those that move bits: a NaN keeps its payload where the input has the output's type.
 #define TORCHNOTARY_MOVING_OPS(OP) \

@@ -1,7 +1,15 @@
 // The expressions of docs/exact-profile.md, section 6, over vectors x, y, z and scalars s.
 //
 // Included inside the namespace of a CPU path, which says what `hn` is: Highway for one of its
-// targets, or one_lane.h. Operators stand as in the page: nothing is fused, since GCC is told so.
+// targets, or portable_lanes.h. Operators stand as in the page: nothing is fused, since GCC is told
+// so.
+
+// Makes vectors of one number: c(0.5f).
+template <class D>
+struct Constant {
+  D d;
+  HWY_INLINE auto operator()(float value) const { return hn::Set(d, value); }
+};
 
 template <class D, class V>
 HWY_INLINE V Nan(D d) {
@@ -50,14 +58,30 @@ HWY_INLINE V Root(D d, V x) {
   return hn::IfThenElse(x == hn::Neg(infinity), infinity, hn::Sqrt(x + hn::Zero(d)));
 }
 
-#define TORCHNOTARY_OP(name, expression)                                                       \
-  struct name##_op {                                                                           \
-    template <class D, class V>                                                                \
-    static HWY_INLINE V Apply(D d, [[maybe_unused]] V x, [[maybe_unused]] V y,                 \
-                              [[maybe_unused]] V z, [[maybe_unused]] const float* scalars) {   \
-      [[maybe_unused]] const auto c = [d](float value) HWY_ATTR { return hn::Set(d, value); }; \
-      return expression;                                                                       \
-    }                                                                                          \
+// scalars: β and the threshold.
+template <class D, class V>
+HWY_INLINE V Softplus(D d, V x, const float* scalars) {
+  const V beta = hn::Set(d, scalars[0]), z = x * beta;
+  return hn::IfThenElse(z > hn::Set(d, scalars[1]), x, Log1P(d, Exp(d, z)) / beta);
+}
+
+// The constants are those of section 6: fl(0.044715) and fl(√(2/π)).
+template <class D, class V>
+HWY_INLINE V GeluTanh(D d, V x) {
+  const V cubic = hn::Set(d, std::bit_cast<float>(0x3d372713u));
+  const V scale = hn::Set(d, std::bit_cast<float>(0x3f4c422au));
+  const V u = x + (cubic * ((x * x) * x));
+  return (x * hn::Set(d, 0.5f)) * (hn::Set(d, 1.0f) + Tanh(d, scale * u));
+}
+
+#define TORCHNOTARY_OP(name, expression)                                                     \
+  struct name##_op {                                                                         \
+    template <class D, class V>                                                              \
+    static HWY_INLINE V Apply(D d, [[maybe_unused]] V x, [[maybe_unused]] V y,               \
+                              [[maybe_unused]] V z, [[maybe_unused]] const float* scalars) { \
+      [[maybe_unused]] const Constant<D> c{d};                                               \
+      return expression;                                                                     \
+    }                                                                                        \
   };
 
 TORCHNOTARY_OP(identity, x)
@@ -109,6 +133,30 @@ TORCHNOTARY_OP(logical_not, Truth(d, x == c(0)))
 TORCHNOTARY_OP(logical_and, Truth(d, hn::And(IsTrue(d, x), IsTrue(d, y))))
 TORCHNOTARY_OP(logical_or, Truth(d, hn::Or(IsTrue(d, x), IsTrue(d, y))))
 TORCHNOTARY_OP(logical_xor, Truth(d, hn::Xor(IsTrue(d, x), IsTrue(d, y))))
+
+TORCHNOTARY_OP(exp, Exp(d, x))
+TORCHNOTARY_OP(exp2, Exp2(d, x))
+TORCHNOTARY_OP(expm1, ExpM1(d, x))
+TORCHNOTARY_OP(log, Log(d, x))
+TORCHNOTARY_OP(log2, Log2(d, x))
+TORCHNOTARY_OP(log10, Log10(d, x))
+TORCHNOTARY_OP(log1p, Log1P(d, x))
+TORCHNOTARY_OP(sin, Sin(d, x))
+TORCHNOTARY_OP(cos, Cos(d, x))
+TORCHNOTARY_OP(tan, Tan(d, x))
+TORCHNOTARY_OP(tanh, Tanh(d, x))
+TORCHNOTARY_OP(sinh, Sinh(d, x))
+TORCHNOTARY_OP(cosh, Cosh(d, x))
+TORCHNOTARY_OP(erf, Erf(d, x))
+TORCHNOTARY_OP(elu, hn::IfThenElse(x > c(0), x* c(scalars[0]),
+                                   ExpM1(d, x* c(scalars[1])) * c(scalars[2])))
+TORCHNOTARY_OP(sigmoid, c(1) / (c(1) + Exp(d, hn::Neg(x))))
+TORCHNOTARY_OP(silu, x / (c(1) + Exp(d, hn::Neg(x))))
+TORCHNOTARY_OP(log_sigmoid, Smaller(x, c(0)) - Log1P(d, Exp(d, hn::Neg(hn::Abs(x)))))
+TORCHNOTARY_OP(softplus, Softplus(d, x, scalars))
+TORCHNOTARY_OP(mish, x* Tanh(d, Log1P(d, Exp(d, x))))
+TORCHNOTARY_OP(gelu, (x * c(0.5f)) * (c(1) + Erf(d, x* c(0x1.6a09e6p-1f))))
+TORCHNOTARY_OP(gelu_tanh, GeluTanh(d, x))
 #undef TORCHNOTARY_OP
 
 template <class Op, size_t kInputs, class D>

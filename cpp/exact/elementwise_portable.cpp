@@ -3,19 +3,16 @@
 #include <bit>
 #include <limits>
 
+#include "exact/elementary_portable.h"
 #include "exact/elementwise_kernels.h"
-#include "exact/one_lane.h"
 #include "exact/storage.h"
 
 namespace torchnotary::exact {
+namespace portable {
 namespace {
 
-#define HWY_INLINE inline
-#define HWY_ATTR
-namespace hn = one_lane;
-using FloatTag = one_lane::FloatLane;
+using FloatTag = hn::Lane<float>;
 constexpr std::size_t kFloatLanes = 1;
-using std::size_t;
 #include "exact/elementwise_ops-inl.h"
 
 template <class From, class To, To (*kConvert)(From)>
@@ -23,12 +20,15 @@ void convert(const From* in, To* out, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) out[i] = kConvert(in[i]);
 }
 
-}  // namespace
-
-const ElementwiseKernels kElementwisePortable = {
+constexpr ElementwiseKernels kKernels = {
     {TORCHNOTARY_ELEMENT_OPS(TORCHNOTARY_KERNEL)},  &convert<std::uint16_t, float, widen_bfloat16>,
     &convert<std::uint16_t, float, widen_float16>,  &convert<float, std::uint16_t, narrow_bfloat16>,
     &convert<float, std::uint16_t, narrow_float16>,
 };
+
+}  // namespace
+}  // namespace portable
+
+const ElementwiseKernels kElementwisePortable = portable::kKernels;
 
 }  // namespace torchnotary::exact

@@ -10,6 +10,7 @@
 #include <bit>
 #include <limits>
 
+#include "exact/elementary-inl.h"
 #include "exact/elementwise_kernels.h"
 #include "exact/narrow-inl.h"
 #include "exact/storage.h"

@@ -74,6 +74,25 @@ template <class T>
 T Max(T a, T b) {
   return a > b ? a : b;
 }
+template <class D>
+Vec<D> LoadU(D, const Vec<D>* from) {
+  return *from;
+}
+template <class D>
+void StoreU(Vec<D> x, D, Vec<D>* to) {
+  *to = x;
+}
+inline float Sqrt(float x) { return std::sqrt(x); }
+inline float Floor(float x) { return std::floor(x); }
+inline float Ceil(float x) { return std::ceil(x); }
+inline float Trunc(float x) { return std::trunc(x); }
+inline float Round(float x) { return std::nearbyint(x); }
+inline float And(float a, float b) {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(a) & std::bit_cast<std::uint32_t>(b));
+}
+inline float Or(float a, float b) {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(a) | std::bit_cast<std::uint32_t>(b));
+}
 inline double Xor(double a, double b) {
   return std::bit_cast<double>(std::bit_cast<std::uint64_t>(a) ^ std::bit_cast<std::uint64_t>(b));
 }
@@ -87,6 +106,9 @@ T ShiftRight(T x) {
 }
 
 inline bool And(bool a, bool b) { return a && b; }
+inline bool Or(bool a, bool b) { return a || b; }
+inline bool Xor(bool a, bool b) { return a != b; }
+inline bool Not(bool a) { return !a; }
 template <class D>
 bool AllTrue(D, bool mask) {
   return mask;
