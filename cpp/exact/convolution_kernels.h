@@ -1,0 +1,57 @@
+// The one interface that every CPU path of convolutions implements.
+#pragma once
+
+#include <cstddef>
+
+#include "hashing/cpu.h"
+
+namespace torchnotary::exact {
+
+// Rows of weights that lie side by side in the pack, and the most that a kernel takes at once.
+inline constexpr std::size_t kWeightRows = 8;
+// The block of a dot product: docs/exact-profile.md, section 3.
+inline constexpr std::size_t kDotBlock = 256;
+// Vectors of positions that a kernel takes at once.
+inline constexpr std::size_t kTileVectors = 3;
+// No path has wider vectors.
+inline constexpr std::size_t kMostLanes = 16;
+
+// One block of the dot products of `rows` output channels at `vectors` × lanes positions.
+struct ConvolutionTile {
+  const float* weights;   // [k][rows]
+  std::size_t rows;       // 1 … kWeightRows
+  const float* operands;  // [k][operand_step]
+  std::size_t operand_step;
+  std::size_t vectors;  // 1 … kTileVectors
+  std::size_t k;        // 1 … kDotBlock
+  float* sums;          // [rows][sum_step]
+  std::size_t sum_step;
+  bool first;  // whether the block is the first one: sums are written, and otherwise added to
+};
+
+// Elements of one channel for some columns of a panel: to[i × to_step] = from[i × from_step].
+struct ConvolutionCopy {
+  std::size_t to, to_step;
+  std::ptrdiff_t from, from_step;
+  std::size_t count;
+};
+
+struct ConvolutionKernels {
+  std::size_t lanes;
+  // Offsets count from `channel` and from `panel`.
+  void (*copy)(const ConvolutionCopy* copies, std::size_t n, const float* channel, float* panel);
+  void (*tile)(const ConvolutionTile& tile);
+  // out[i] = sums[i] + bias (if there is one), with the NaN of results; out may be sums.
+  void (*finish)(const float* sums, const float* bias, float* out, std::size_t n);
+};
+
+// The implementation for a path that this machine supports.
+const ConvolutionKernels& convolution_kernels(CpuPath path);
+
+// The plain C++ one, which stands beside every vector path.
+extern const ConvolutionKernels kConvolutionPortable;
+
+// The implementation for the path in use.
+inline const ConvolutionKernels& convolution_kernels() { return convolution_kernels(cpu_path()); }
+
+}  // namespace torchnotary::exact

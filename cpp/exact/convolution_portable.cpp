@@ -1,0 +1,48 @@
+// The kernels of convolutions in plain C++.
+#include <cmath>
+#include <span>
+
+#include "exact/convolution_kernels.h"
+#include "exact/storage.h"
+
+namespace torchnotary::exact {
+namespace {
+
+constexpr std::size_t kLanes = 4;
+
+void copy_channel(const ConvolutionCopy* copies, std::size_t n, const float* channel,
+                  float* panel) {
+  for (const ConvolutionCopy& copy : std::span(copies, n)) {
+    const float* from = channel + copy.from;
+    float* to = panel + copy.to;
+    for (std::size_t c = 0; c < copy.count; ++c) {
+      to[c * copy.to_step] = from[static_cast<std::ptrdiff_t>(c) * copy.from_step];
+    }
+  }
+}
+
+void run_tile(const ConvolutionTile& tile) {
+  const std::size_t columns = tile.vectors * kLanes;
+  for (std::size_t row = 0; row < tile.rows; ++row) {
+    float sums[kTileVectors * kLanes] = {};
+    for (std::size_t k = 0; k < tile.k; ++k) {
+      const float weight = tile.weights[k * tile.rows + row];
+      const float* operands = tile.operands + k * tile.operand_step;
+      for (std::size_t c = 0; c < columns; ++c) sums[c] = std::fma(operands[c], weight, sums[c]);
+    }
+    float* to = tile.sums + row * tile.sum_step;
+    for (std::size_t c = 0; c < columns; ++c) to[c] = tile.first ? sums[c] : to[c] + sums[c];
+  }
+}
+
+void finish(const float* sums, const float* bias, float* out, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    out[i] = canonical(bias != nullptr ? sums[i] + *bias : sums[i]);
+  }
+}
+
+}  // namespace
+
+const ConvolutionKernels kConvolutionPortable = {kLanes, &copy_channel, &run_tile, &finish};
+
+}  // namespace torchnotary::exact
