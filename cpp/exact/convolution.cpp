@@ -56,7 +56,7 @@ struct Cut {
 // What a thread needs, kept for its next task.
 struct Scratch {
   ConvolutionOperands operands;
-  std::vector<float> panels, sums, row;
+  std::vector<float> rows, sums, row;
 };
 
 struct Call {
@@ -79,19 +79,19 @@ struct Call {
 
 // Adds block `begin` … `end` − 1 of the dot products of rows first_row … last_row − 1.
 void add_block(const Call& call, std::size_t group, std::size_t first_row, std::size_t last_row,
-               std::size_t begin, std::size_t end, std::size_t vectors, Scratch& scratch) {
-  const std::size_t lanes = call.kernels.lanes, columns = kTileVectors * lanes;
+               std::size_t begin, std::size_t end, Scratch& scratch) {
+  const std::size_t lanes = call.kernels.lanes;
   ConvolutionTile tile;
-  tile.operand_step = columns;
+  tile.operand_step = tile.sum_step = scratch.operands.columns();
   tile.k = end - begin;
-  tile.sum_step = vectors * lanes;
   tile.first = begin == 0;
+  const std::size_t vectors = tile.operand_step / lanes;
   for (std::size_t row = first_row; row < last_row; row += kWeightRows) {
     tile.rows = std::min(kWeightRows, call.cut.rows - row);
     tile.weights = call.weights(group, row) + begin * tile.rows;
     for (std::size_t v = 0; v < vectors; v += kTileVectors) {
       tile.vectors = std::min(kTileVectors, vectors - v);
-      tile.operands = scratch.panels.data() + v * lanes * kDotBlock;
+      tile.operands = scratch.rows.data() + v * lanes;
       tile.sums = scratch.sums.data() + (row - first_row) * tile.sum_step + v * lanes;
       call.kernels.tile(tile);
     }
@@ -136,19 +136,18 @@ void put_results(const Call& call, std::size_t channel, std::size_t first, std::
 // Run `run` of the results for rows first_row … last_row − 1 of one group.
 void run_group(const Call& call, std::size_t group, std::size_t first_row, std::size_t last_row,
                std::size_t first, std::size_t count, Scratch& scratch) {
-  const std::size_t lanes = call.kernels.lanes, length = call.convolution.length();
-  const std::size_t vectors = (count + lanes - 1) / lanes;
+  const std::size_t length = call.convolution.length(), columns = scratch.operands.columns();
   const float* channels =
       call.input + static_cast<std::ptrdiff_t>(group * call.in_group()) * call.in.channel;
-  scratch.sums.resize((last_row - first_row) * vectors * lanes + kMostLanes);
+  scratch.sums.resize((last_row - first_row) * columns + kMostLanes);
   for (std::size_t begin = 0; begin < length; begin += kDotBlock) {
     const std::size_t end = std::min(length, begin + kDotBlock);
-    scratch.operands.fill(call.kernels, channels, begin, end, scratch.panels.data());
-    add_block(call, group, first_row, last_row, begin, end, vectors, scratch);
+    scratch.operands.fill(call.kernels, channels, begin, end, scratch.rows.data());
+    add_block(call, group, first_row, last_row, begin, end, scratch);
   }
   for (std::size_t row = first_row; row < last_row; ++row) {
     put_results(call, group * call.cut.rows + row, first, count,
-                scratch.sums.data() + (row - first_row) * vectors * lanes, scratch.row.data());
+                scratch.sums.data() + (row - first_row) * columns, scratch.row.data());
   }
 }
 
@@ -160,9 +159,9 @@ void run_task(const Call& call, std::size_t task) {
   const std::size_t first_group = task / cut.runs / cut.row_runs * cut.groups_of_task;
   const std::size_t first = cut.vectors * run / cut.runs * lanes;
   const std::size_t last = std::min(cut.results, cut.vectors * (run + 1) / cut.runs * lanes);
-  scratch.panels.resize(kTaskTiles * kTileVectors * lanes * kDotBlock);
   scratch.row.resize(kTaskTiles * kTileVectors * lanes);
   scratch.operands.plan(call.convolution, call.in, first, last - first, lanes);
+  scratch.rows.resize(scratch.operands.size());
   const std::size_t last_group = std::min(cut.groups, first_group + cut.groups_of_task);
   for (std::size_t group = first_group; group < last_group; ++group) {
     run_group(call, group, cut.first_row(row_run), cut.first_row(row_run + 1), first, last - first,

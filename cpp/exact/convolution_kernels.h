@@ -29,7 +29,7 @@ struct ConvolutionTile {
   bool first;  // whether the block is the first one: sums are written, and otherwise added to
 };
 
-// Elements of one channel for some columns of a panel: to[i × to_step] = from[i × from_step].
+// Floats to another place: to[i × to_step] = from[i × from_step].
 struct ConvolutionCopy {
   std::size_t to, to_step;
   std::ptrdiff_t from, from_step;
@@ -38,8 +38,11 @@ struct ConvolutionCopy {
 
 struct ConvolutionKernels {
   std::size_t lanes;
-  // Offsets count from `channel` and from `panel`.
-  void (*copy)(const ConvolutionCopy* copies, std::size_t n, const float* channel, float* panel);
+  // `to` and `from` of the copies count from the pointers.
+  void (*copy)(const ConvolutionCopy* copies, std::size_t n, const float* from, float* to);
+  // The same for steps of 1, in the order given: each may read and write up to kMostLanes − 1
+  // floats more than it should.
+  void (*copy_pieces)(const ConvolutionCopy* pieces, std::size_t n, const float* from, float* to);
   void (*tile)(const ConvolutionTile& tile);
   // out[i] = sums[i] + bias (if there is one), with the NaN of results; out may be sums.
   void (*finish)(const float* sums, const float* bias, float* out, std::size_t n);

@@ -1,45 +1,51 @@
 #include "exact/convolution_operands.h"
 
-#include <algorithm>
-
 namespace torchnotary::exact {
 namespace {
 
-// Along one axis: which results of a run read an element of the input at one tap of the kernel, and
-// which element. Results first, first + every, …, `count` of them, read source, source + step, ….
-struct Reads {
-  std::size_t first, count, every;
-  std::ptrdiff_t source, step;
+// Along one axis: which of some places hold an element of the input, and which. Places first,
+// first + every, …, `count` of them, hold elements source, source + step, ….
+struct Elements {
+  std::size_t first = 0, count = 0, every = 1;
+  std::ptrdiff_t source = 0, step = 0;
 };
 
-// A transposed convolution is one of stride 1 over an input between whose elements zeros lie.
-struct AxisRule {
-  std::ptrdiff_t in, stride, spread, padding, dilation;
+// One axis. A transposed convolution is one of stride 1 over an input between whose elements zeros
+// lie: `spread` − 1 between two.
+struct Axis {
+  std::size_t stride, spread, dilation, kernel;
+  std::ptrdiff_t in, padding;
 
-  AxisRule(const Convolution& c, std::size_t axis)
-      : in(static_cast<std::ptrdiff_t>(c.in[axis])),
-        stride(c.transposed ? 1 : static_cast<std::ptrdiff_t>(c.stride[axis])),
-        spread(c.transposed ? static_cast<std::ptrdiff_t>(c.stride[axis]) : 1),
-        padding(static_cast<std::ptrdiff_t>(c.padding[axis])),
-        dilation(static_cast<std::ptrdiff_t>(c.dilation[axis])) {
-    if (c.transposed)
-      padding = dilation * static_cast<std::ptrdiff_t>(c.kernel[axis] - 1) - padding;
+  Axis(const Convolution& c, std::size_t axis)
+      : stride(c.transposed ? 1 : c.stride[axis]),
+        spread(c.transposed ? c.stride[axis] : 1),
+        dilation(c.dilation[axis]),
+        kernel(c.kernel[axis]),
+        in(static_cast<std::ptrdiff_t>(c.in[axis])),
+        padding(static_cast<std::ptrdiff_t>(c.padding[axis])) {
+    if (c.transposed) padding = static_cast<std::ptrdiff_t>(dilation * (kernel - 1)) - padding;
   }
 
-  Reads reads(std::size_t tap, std::size_t result, std::size_t count) const {
-    // Places among elements and inserted zeros.
-    const auto n = static_cast<std::ptrdiff_t>(count);
-    const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(result) * stride +
-                                 static_cast<std::ptrdiff_t>(tap) * dilation - padding;
-    const std::ptrdiff_t end = (in - 1) * spread + 1;
-    std::ptrdiff_t first = place < 0 ? (-place + stride - 1) / stride : 0;
-    const std::ptrdiff_t last = end > place ? std::min(n, (end - place + stride - 1) / stride) : 0;
-    const std::ptrdiff_t every = spread;  // one of stride and spread is 1
-    while (first < last && (place + first * stride) % spread != 0) ++first;
-    if (first >= last) return {0, 0, 1, 0, 0};
-    return {static_cast<std::size_t>(first),
-            static_cast<std::size_t>((last - first + every - 1) / every),
-            static_cast<std::size_t>(every), (place + first * stride) / spread, stride};
+  // Tap k of result r reads place remainder(k) of result r + shift(k).
+  std::size_t remainder(std::size_t tap) const { return tap * dilation % stride; }
+  std::size_t shift(std::size_t tap) const { return tap * dilation / stride; }
+  std::size_t reach() const { return shift(kernel - 1); }
+
+  // Places `remainder` of results first … first + count − 1.
+  Elements elements(std::size_t remainder, std::size_t first, std::size_t count) const {
+    const auto step = static_cast<std::ptrdiff_t>(stride);
+    const auto every = static_cast<std::ptrdiff_t>(spread);
+    const std::ptrdiff_t begin = static_cast<std::ptrdiff_t>(first * stride + remainder) - padding;
+    const std::ptrdiff_t end = (in - 1) * every + 1;
+    std::ptrdiff_t low = begin < 0 ? (-begin + step - 1) / step : 0;
+    const std::ptrdiff_t high =
+        begin < end ? std::min(static_cast<std::ptrdiff_t>(count), (end - begin + step - 1) / step)
+                    : 0;
+    while (low < high && (begin + low * step) % every != 0) ++low;
+    if (low >= high) return {};
+    return {static_cast<std::size_t>(low),
+            static_cast<std::size_t>((high - low + every - 1) / every),  // step or every is 1
+            spread, (begin + low * step) / every, step};
   }
 };
 
@@ -48,69 +54,117 @@ struct AxisRule {
 void ConvolutionOperands::plan(const Convolution& convolution, const PlaneStrides& strides,
                                std::size_t first, std::size_t count, std::size_t lanes) {
   copies_.clear();
+  pieces_.clear();
   taps_.clear();
+  bands_.clear();
   channel_stride_ = strides.channel;
-  tile_columns_ = kTileVectors * lanes;
   columns_ = (count + lanes - 1) / lanes * lanes;
-  for (std::size_t row = 0; row < convolution.kernel[0]; ++row) {
-    for (std::size_t column = 0; column < convolution.kernel[1]; ++column) {
-      plan_tap(convolution, strides, row, column, first, count);
+  const bool padded = convolution.padding[0] != 0 || convolution.padding[1] != 0;
+  if (convolution.taps() == 1 && !padded && !convolution.transposed) {
+    plan_direct(convolution, strides, first, count);
+    return;
+  }
+  plan_bands(convolution, first, count);
+  plan_planes(convolution, strides);
+}
+
+void ConvolutionOperands::plan_direct(const Convolution& convolution, const PlaneStrides& strides,
+                                      std::size_t first, std::size_t count) {
+  const auto down = static_cast<std::ptrdiff_t>(convolution.stride[0]) * strides.row;
+  const auto along = static_cast<std::ptrdiff_t>(convolution.stride[1]) * strides.column;
+  std::array<std::size_t, 2> out = convolution.out();
+  if (down == static_cast<std::ptrdiff_t>(out[1]) * along) out = {1, out[0] * out[1]};
+  for_each_output_row(out, first, count, [&](const OutputRow& row) {
+    const auto from = static_cast<std::ptrdiff_t>(row.image) * strides.batch +
+                      static_cast<std::ptrdiff_t>(row.row) * down +
+                      static_cast<std::ptrdiff_t>(row.column) * along;
+    copies_.push_back({row.at, 1, from, along, row.count});
+  });
+}
+
+// Bands and the pieces of a row that come from them. Rows of an image share a band, which has each
+// row of the input once, unless they are so wide that a run has little of them.
+void ConvolutionOperands::plan_bands(const Convolution& convolution, std::size_t first,
+                                     std::size_t count) {
+  const std::array<std::size_t, 2> out = convolution.out();
+  const bool wide = 2 * out[1] > count;
+  for_each_output_row(out, first, count, [&](const OutputRow& row) {
+    if (wide || bands_.empty() || bands_.back().image != row.image) {
+      bands_.push_back({row.image, row.row, 0, wide ? row.column : 0, wide ? row.count : out[1]});
+    }
+    Band& band = bands_.back();
+    ++band.rows;
+    // The band for now; its place once planes have a size.
+    pieces_.push_back({row.at, bands_.size() - 1, static_cast<std::ptrdiff_t>(row.row - band.row),
+                       static_cast<std::ptrdiff_t>(row.column - band.column), row.count});
+  });
+}
+
+void ConvolutionOperands::plan_planes(const Convolution& convolution, const PlaneStrides& strides) {
+  const Axis rows(convolution, 0), columns(convolution, 1);
+  height_ = width_ = 0;
+  for (const Band& band : bands_) {
+    height_ = std::max(height_, band.rows + rows.reach());
+    width_ = std::max(width_, band.columns + columns.reach());
+  }
+  const std::size_t plane = height_ * width_, band_planes = rows.stride * columns.stride * plane;
+  channel_planes_ = bands_.size() * band_planes;
+  for (ConvolutionCopy& piece : pieces_) {
+    piece.from = static_cast<std::ptrdiff_t>(piece.to_step * band_planes) +
+                 piece.from * static_cast<std::ptrdiff_t>(width_) + piece.from_step;
+    piece.to_step = 1;
+    piece.from_step = 1;
+  }
+  for (std::size_t band = 0; band < bands_.size(); ++band) plan_band(convolution, strides, band);
+  for (std::size_t row = 0; row < rows.kernel; ++row) {
+    for (std::size_t column = 0; column < columns.kernel; ++column) {
+      const std::size_t which = rows.remainder(row) * columns.stride + columns.remainder(column);
+      taps_.push_back(which * plane + rows.shift(row) * width_ + columns.shift(column));
     }
   }
+  const std::size_t channels = (kDotBlock + taps_.size() - 1) / taps_.size() + 1;
+  planes_.assign(channels * channel_planes_ + kMostLanes, 0.0f);
 }
 
-void ConvolutionOperands::plan_tap(const Convolution& convolution, const PlaneStrides& strides,
-                                   std::size_t row, std::size_t column, std::size_t first,
-                                   std::size_t count) {
-  const AxisRule rows(convolution, 0), columns(convolution, 1);
-  const std::size_t before = copies_.size();
-  std::size_t covered = 0;
-  for_each_output_row(convolution.out(), first, count, [&](const OutputRow& out) {
-    const Reads down = rows.reads(row, out.row, 1);
-    const Reads along = columns.reads(column, out.column, out.count);
-    if (down.count == 0 || along.count == 0) return;
-    ConvolutionCopy copy;
-    copy.count = along.count;
-    copy.to_step = along.every;
-    copy.from = static_cast<std::ptrdiff_t>(out.image) * strides.batch + down.source * strides.row +
-                along.source * strides.column;
-    copy.from_step = along.step * strides.column;
-    covered += copy.count;
-    add_copy(out.at + along.first, copy);
-  });
-  taps_.push_back({before, copies_.size() - before, covered == columns_});
-}
-
-// Splits it where one tile ends and the next begins.
-void ConvolutionOperands::add_copy(std::size_t column, ConvolutionCopy copy) {
-  std::size_t left = copy.count;
-  while (left > 0) {
-    const std::size_t tile = column / tile_columns_, within = column % tile_columns_;
-    copy.to = tile * tile_columns_ * kDotBlock + within;
-    copy.count = std::min(left, (tile_columns_ - within + copy.to_step - 1) / copy.to_step);
-    copies_.push_back(copy);
-    left -= copy.count;
-    column += copy.count * copy.to_step;
-    copy.from += static_cast<std::ptrdiff_t>(copy.count) * copy.from_step;
+void ConvolutionOperands::plan_band(const Convolution& convolution, const PlaneStrides& strides,
+                                    std::size_t index) {
+  const Axis rows(convolution, 0), columns(convolution, 1);
+  const Band& band = bands_[index];
+  std::size_t plane = index * rows.stride * columns.stride;
+  for (std::size_t y = 0; y < rows.stride; ++y) {
+    const Elements down = rows.elements(y, band.row, band.rows + rows.reach());
+    for (std::size_t x = 0; x < columns.stride; ++x, ++plane) {
+      const Elements along = columns.elements(x, band.column, band.columns + columns.reach());
+      for (std::size_t i = 0; i < down.count && along.count != 0; ++i) {
+        const std::size_t to = (plane * height_ + down.first + i * down.every) * width_;
+        const std::ptrdiff_t source = down.source + static_cast<std::ptrdiff_t>(i) * down.step;
+        copies_.push_back({to + along.first, along.every,
+                           static_cast<std::ptrdiff_t>(band.image) * strides.batch +
+                               source * strides.row + along.source * strides.column,
+                           along.step * strides.column, along.count});
+      }
+    }
   }
 }
 
 void ConvolutionOperands::fill(const ConvolutionKernels& kernels, const float* channels,
-                               std::size_t begin, std::size_t end, float* panels) const {
-  std::size_t tap = begin % taps_.size();
-  const float* channel =
-      channels + static_cast<std::ptrdiff_t>(begin / taps_.size()) * channel_stride_;
-  for (std::size_t k = begin; k < end; ++k, panels += tile_columns_) {
-    if (!taps_[tap].covers) {
-      for (std::size_t c = 0; c < columns_; c += tile_columns_) {
-        std::fill_n(panels + c * kDotBlock, tile_columns_, 0.0f);
-      }
+                               std::size_t begin, std::size_t end, float* rows) {
+  if (taps_.empty()) {
+    for (std::size_t k = begin; k < end; ++k, rows += columns_) {
+      kernels.copy(copies_.data(), copies_.size(),
+                   channels + static_cast<std::ptrdiff_t>(k) * channel_stride_, rows);
     }
-    kernels.copy(copies_.data() + taps_[tap].first, taps_[tap].count, channel, panels);
-    if (++tap == taps_.size()) {
-      tap = 0;
-      channel += channel_stride_;
-    }
+    return;
+  }
+  const std::size_t first = begin / taps_.size(), last = (end - 1) / taps_.size();
+  for (std::size_t channel = first; channel <= last; ++channel) {
+    kernels.copy(copies_.data(), copies_.size(),
+                 channels + static_cast<std::ptrdiff_t>(channel) * channel_stride_,
+                 planes_.data() + (channel - first) * channel_planes_);
+  }
+  for (std::size_t k = begin; k < end; ++k, rows += columns_) {
+    const float* planes = planes_.data() + (k / taps_.size() - first) * channel_planes_;
+    kernels.copy_pieces(pieces_.data(), pieces_.size(), planes + taps_[k % taps_.size()], rows);
   }
 }
 

@@ -10,13 +10,10 @@ namespace {
 
 constexpr std::size_t kLanes = 4;
 
-void copy_channel(const ConvolutionCopy* copies, std::size_t n, const float* channel,
-                  float* panel) {
-  for (const ConvolutionCopy& copy : std::span(copies, n)) {
-    const float* from = channel + copy.from;
-    float* to = panel + copy.to;
-    for (std::size_t c = 0; c < copy.count; ++c) {
-      to[c * copy.to_step] = from[static_cast<std::ptrdiff_t>(c) * copy.from_step];
+void copy(const ConvolutionCopy* copies, std::size_t n, const float* from, float* to) {
+  for (const ConvolutionCopy& c : std::span(copies, n)) {
+    for (std::size_t i = 0; i < c.count; ++i) {
+      to[c.to + i * c.to_step] = from[c.from + static_cast<std::ptrdiff_t>(i) * c.from_step];
     }
   }
 }
@@ -43,6 +40,6 @@ void finish(const float* sums, const float* bias, float* out, std::size_t n) {
 
 }  // namespace
 
-const ConvolutionKernels kConvolutionPortable = {kLanes, &copy_channel, &run_tile, &finish};
+const ConvolutionKernels kConvolutionPortable = {kLanes, &copy, &copy, &run_tile, &finish};
 
 }  // namespace torchnotary::exact

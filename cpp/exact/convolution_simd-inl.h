@@ -45,11 +45,11 @@ HWY_INLINE void CopyHalf(const float* from, float* to, size_t n) {
   for (; i < n; ++i) to[i] = from[2 * i];
 }
 
-void Copy(const ConvolutionCopy* copies, size_t n, const float* channel, float* panel) {
+void Copy(const ConvolutionCopy* copies, size_t n, const float* from_base, float* to_base) {
   for (size_t i = 0; i < n; ++i) {
     const ConvolutionCopy& copy = copies[i];
-    const float* from = channel + copy.from;
-    float* to = panel + copy.to;
+    const float* from = from_base + copy.from;
+    float* to = to_base + copy.to;
     if (copy.to_step == 1 && copy.from_step == 1) {
       CopyAdjacent(from, to, copy.count);
     } else if (copy.to_step == 1 && copy.from_step == 2) {
@@ -58,6 +58,16 @@ void Copy(const ConvolutionCopy* copies, size_t n, const float* channel, float* 
       for (size_t c = 0; c < copy.count; ++c) {
         to[c * copy.to_step] = from[static_cast<ptrdiff_t>(c) * copy.from_step];
       }
+    }
+  }
+}
+
+void CopyPieces(const ConvolutionCopy* pieces, size_t n, const float* from, float* to) {
+  const hn::ScalableTag<float> d;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t c = 0; c < pieces[i].count; c += lanes) {
+      hn::StoreU(hn::LoadU(d, from + pieces[i].from + c), d, to + pieces[i].to + c);
     }
   }
 }
@@ -148,7 +158,7 @@ void Finish(const float* sums, const float* bias, float* out, size_t n) {
 }
 
 constexpr ConvolutionKernels kConvolution = {hn::MaxLanes(hn::ScalableTag<float>()), &Copy,
-                                             &RunTile, &Finish};
+                                             &CopyPieces, &RunTile, &Finish};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace torchnotary::exact
