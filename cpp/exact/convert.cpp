@@ -1,7 +1,6 @@
 #include "exact/convert.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <mutex>
@@ -10,6 +9,7 @@
 #include "exact/blocks.h"
 #include "exact/elementwise_kernels.h"
 #include "exact/environment.h"
+#include "exact/rounding.h"
 
 namespace torchnotary::exact {
 namespace {
@@ -53,16 +53,6 @@ std::size_t truncate_block(Element element, const float* in, void* out, std::siz
     default:
       return truncate_block<std::int64_t>(in, out, n);
   }
-}
-
-// Truncated to binary32, but odd where anything was cut off: rounding that to a format with two
-// bits less or fewer still is as rounding the binary64 number (Boldo and Melquiond, 2008).
-float rounded_to_odd(double x) {
-  const float nearest = static_cast<float>(x);
-  if (!(std::fabs(x) < std::numeric_limits<double>::infinity()) || nearest == x) return nearest;
-  auto bits = std::bit_cast<std::uint32_t>(nearest);
-  if (std::fabs(static_cast<double>(nearest)) > std::fabs(x)) --bits;
-  return std::bit_cast<float>(bits | 1);
 }
 
 }  // namespace
