@@ -71,9 +71,11 @@ struct Call {
   const ConvolutionKernels& kernels;
 
   std::size_t in_group() const { return convolution.in_channels / convolution.groups; }
-  // Weights of a group before its row `row`: tiles have no gaps.
-  const float* weights(std::size_t group, std::size_t row) const {
-    return packed + (group * cut.rows + row) * convolution.length();
+  // Weights of a group's rows from `row` on for block begin … end − 1: see pack_weights().
+  const float* weights(std::size_t group, std::size_t row, std::size_t begin,
+                       std::size_t end) const {
+    return packed + group * cut.rows * convolution.length() + begin * cut.rows +
+           row * (end - begin);
   }
 };
 
@@ -88,7 +90,7 @@ void add_block(const Call& call, std::size_t group, std::size_t first_row, std::
   const std::size_t vectors = tile.operand_step / lanes;
   for (std::size_t row = first_row; row < last_row; row += kWeightRows) {
     tile.rows = std::min(kWeightRows, call.cut.rows - row);
-    tile.weights = call.weights(group, row) + begin * tile.rows;
+    tile.weights = call.weights(group, row, begin, end);
     for (std::size_t v = 0; v < vectors; v += kTileVectors) {
       tile.vectors = std::min(kTileVectors, vectors - v);
       tile.operands = scratch.rows.data() + v * lanes;
@@ -209,12 +211,15 @@ void pack_weights(const Convolution& c, const Input& weights, float* packed) {
           &value, 1);
     return value;
   };
+  // In the order in which they are read: block by block, in each tile by tile, without gaps.
   for (std::size_t group = 0; group < c.groups; ++group) {
-    for (std::size_t tile = 0; tile < rows; tile += kWeightRows) {
-      const std::size_t end = std::min(rows, tile + kWeightRows);
-      for (std::size_t k = 0; k < c.length(); ++k) {
-        for (std::size_t row = tile; row < end; ++row) {
-          *packed++ = weight(group, row, k / c.taps(), k % c.taps());
+    for (std::size_t begin = 0; begin < c.length(); begin += kDotBlock) {
+      const std::size_t end = std::min(c.length(), begin + kDotBlock);
+      for (std::size_t tile = 0; tile < rows; tile += kWeightRows) {
+        for (std::size_t k = begin; k < end; ++k) {
+          for (std::size_t row = tile; row < std::min(rows, tile + kWeightRows); ++row) {
+            *packed++ = weight(group, row, k / c.taps(), k % c.taps());
+          }
         }
       }
     }

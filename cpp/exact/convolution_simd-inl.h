@@ -82,23 +82,30 @@ void Tile(const ConvolutionTile& tile, size_t row) {
   using V = hn::Vec<decltype(d)>;
   const size_t lanes = hn::Lanes(d);
   V sums[kRows][kVectors];
+  HWY_UNROLL(8)
   for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(3)
     for (size_t v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
   }
   const float* HWY_RESTRICT weights = tile.weights + row;
   const float* HWY_RESTRICT operands = tile.operands;
   for (size_t k = 0; k < tile.k; ++k) {
     V operand[kVectors];
+    HWY_UNROLL(3)
     for (size_t v = 0; v < kVectors; ++v) operand[v] = hn::LoadU(d, operands + v * lanes);
+    HWY_UNROLL(8)
     for (size_t r = 0; r < kRows; ++r) {
       const V weight = hn::Set(d, weights[r]);
+      HWY_UNROLL(3)
       for (size_t v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(operand[v], weight, sums[r][v]);
     }
     weights += tile.rows;
     operands += tile.operand_step;
   }
+  HWY_UNROLL(8)
   for (size_t r = 0; r < kRows; ++r) {
     float* to = tile.sums + (row + r) * tile.sum_step;
+    HWY_UNROLL(3)
     for (size_t v = 0; v < kVectors; ++v) {
       const V sum = tile.first ? sums[r][v] : hn::LoadU(d, to + v * lanes) + sums[r][v];
       hn::StoreU(sum, d, to + v * lanes);
