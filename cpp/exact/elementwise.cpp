@@ -92,7 +92,9 @@ void check(ElementOp op, std::span<const Input> inputs, const Output& out) {
 std::size_t input_count(ElementOp op) {
   static constexpr std::uint8_t kCounts[] = {
 #define OP(name, inputs) inputs,
-      TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_MOVING_OPS(OP)
+#define FUNCTION(name, Name) 1,
+      TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_ELEMENTARY(FUNCTION) TORCHNOTARY_MOVING_OPS(OP)
+#undef FUNCTION
 #undef OP
   };
   return kCounts[static_cast<std::size_t>(op)];

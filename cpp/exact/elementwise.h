@@ -8,81 +8,65 @@
 #include <span>
 
 #include "exact/element.h"
+#include "exact/elementary.h"
 #include "hashing/parallel.h"
 
 namespace torchnotary::exact {
 
-// Every operator: name, number of inputs x, y, z; scalars s0, s1, s2 are told beside. A number that
-// stands in a tensor's place (`x + 2`, a bound of clamp) is an Input without axes.
+// The operators, beside the elementary functions of elementary.h: name, number of inputs x, y, z;
+// scalars s0, s1, s2 are told beside. A number that stands in a tensor's place (`x + 2`, a bound of
+// clamp) is an Input without axes.
 //
 // Conversions are `identity`: between floating types, from integers, to booleans.
-#define TORCHNOTARY_ELEMENT_OPS(OP)                             \
-  OP(identity, 1)                                               \
-  OP(add, 2) /* s0 = alpha */                                   \
-  OP(sub, 2) /* s0 = alpha */                                   \
-  OP(mul, 2)                                                    \
-  OP(div, 2)                                                    \
-  OP(addcmul, 3) /* s0 = value */                               \
-  OP(addcdiv, 3) /* s0 = value */                               \
-  OP(lerp, 3)    /* z is the weight */                          \
-  OP(sqrt, 1)                                                   \
-  OP(reciprocal, 1)                                             \
-  OP(rsqrt, 1)                                                  \
-  OP(square, 1)                                                 \
-  OP(one, 1) /* x to the power of 0; see pow_op() */            \
-  OP(cube, 1)                                                   \
-  OP(root, 1) /* to the power of 1/2: not quite sqrt */         \
-  OP(reciprocal_root, 1)                                        \
-  OP(reciprocal_square, 1)                                      \
-  OP(maximum, 2) /* clamp with one bound, too */                \
-  OP(minimum, 2)                                                \
-  OP(fmax, 2)                                                   \
-  OP(fmin, 2)                                                   \
-  OP(clamp, 3) /* y, z = bounds */                              \
-  OP(relu, 1)                                                   \
-  OP(relu6, 1)                                                  \
-  OP(hardtanh, 1)   /* s0, s1 = bounds */                       \
-  OP(leaky_relu, 1) /* s0 = slope */                            \
-  OP(hardsigmoid, 1)                                            \
-  OP(hardswish, 1)                                              \
-  OP(softsign, 1)                                               \
-  OP(floor, 1)                                                  \
-  OP(ceil, 1)                                                   \
-  OP(round, 1)                                                  \
-  OP(trunc, 1)                                                  \
-  OP(frac, 1)                                                   \
-  OP(sign, 1)                                                   \
-  OP(eq, 2) /* these and the following give booleans: 0 or 1 */ \
-  OP(ne, 2)                                                     \
-  OP(lt, 2)                                                     \
-  OP(le, 2)                                                     \
-  OP(gt, 2)                                                     \
-  OP(ge, 2)                                                     \
-  OP(isnan, 1)                                                  \
-  OP(isinf, 1)                                                  \
-  OP(isfinite, 1)                                               \
-  OP(logical_not, 1)                                            \
-  OP(logical_and, 2)                                            \
-  OP(logical_or, 2)                                             \
-  OP(logical_xor, 2)                                            \
-  TORCHNOTARY_ELEMENTARY_OPS(OP)
-
-// Those that need the elementary functions of section 5.
-#define TORCHNOTARY_ELEMENTARY_OPS(OP)                                                 \
-  OP(exp, 1)                                                                           \
-  OP(exp2, 1)                                                                          \
-  OP(expm1, 1)                                                                         \
-  OP(log, 1)                                                                           \
-  OP(log2, 1)                                                                          \
-  OP(log10, 1)                                                                         \
-  OP(log1p, 1)                                                                         \
-  OP(sin, 1)                                                                           \
-  OP(cos, 1)                                                                           \
-  OP(tan, 1)                                                                           \
-  OP(tanh, 1)                                                                          \
-  OP(sinh, 1)                                                                          \
-  OP(cosh, 1)                                                                          \
-  OP(erf, 1)                                                                           \
+#define TORCHNOTARY_ELEMENT_OPS(OP)                                                    \
+  OP(identity, 1)                                                                      \
+  OP(add, 2) /* s0 = alpha */                                                          \
+  OP(sub, 2) /* s0 = alpha */                                                          \
+  OP(mul, 2)                                                                           \
+  OP(div, 2)                                                                           \
+  OP(addcmul, 3) /* s0 = value */                                                      \
+  OP(addcdiv, 3) /* s0 = value */                                                      \
+  OP(lerp, 3)    /* z is the weight */                                                 \
+  OP(sqrt, 1)                                                                          \
+  OP(reciprocal, 1)                                                                    \
+  OP(rsqrt, 1)                                                                         \
+  OP(square, 1)                                                                        \
+  OP(one, 1) /* x to the power of 0; see pow_op() */                                   \
+  OP(cube, 1)                                                                          \
+  OP(root, 1) /* to the power of 1/2: not quite sqrt */                                \
+  OP(reciprocal_root, 1)                                                               \
+  OP(reciprocal_square, 1)                                                             \
+  OP(maximum, 2) /* clamp with one bound, too */                                       \
+  OP(minimum, 2)                                                                       \
+  OP(fmax, 2)                                                                          \
+  OP(fmin, 2)                                                                          \
+  OP(clamp, 3) /* y, z = bounds */                                                     \
+  OP(relu, 1)                                                                          \
+  OP(relu6, 1)                                                                         \
+  OP(hardtanh, 1)   /* s0, s1 = bounds */                                              \
+  OP(leaky_relu, 1) /* s0 = slope */                                                   \
+  OP(hardsigmoid, 1)                                                                   \
+  OP(hardswish, 1)                                                                     \
+  OP(softsign, 1)                                                                      \
+  OP(floor, 1)                                                                         \
+  OP(ceil, 1)                                                                          \
+  OP(round, 1)                                                                         \
+  OP(trunc, 1)                                                                         \
+  OP(frac, 1)                                                                          \
+  OP(sign, 1)                                                                          \
+  OP(eq, 2) /* from here to logical_xor: booleans, 0 or 1 */                           \
+  OP(ne, 2)                                                                            \
+  OP(lt, 2)                                                                            \
+  OP(le, 2)                                                                            \
+  OP(gt, 2)                                                                            \
+  OP(ge, 2)                                                                            \
+  OP(isnan, 1)                                                                         \
+  OP(isinf, 1)                                                                         \
+  OP(isfinite, 1)                                                                      \
+  OP(logical_not, 1)                                                                   \
+  OP(logical_and, 2)                                                                   \
+  OP(logical_or, 2)                                                                    \
+  OP(logical_xor, 2)                                                                   \
   OP(elu, 1) /* s0 = scale, s1 = input_scale, s2 = α·scale, a product in binary64 */ \
   OP(sigmoid, 1)                                                                       \
   OP(silu, 1)                                                                          \
@@ -100,8 +84,8 @@ namespace torchnotary::exact {
   OP(where, 3) /* x is the condition; masked_fill(a, m, v) is where(m, v, a) */
 
 enum class ElementOp : std::uint8_t {
-#define OP(name, inputs) name,
-  TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_MOVING_OPS(OP)
+#define OP(name, rest) name,
+  TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_ELEMENTARY(OP) TORCHNOTARY_MOVING_OPS(OP)
 #undef OP
 };
 

@@ -17,7 +17,7 @@ using ArithmeticKernel = void (*)(const float* const inputs[3], float* out, std:
                                   const float* scalars);
 
 struct ElementwiseKernels {
-  ArithmeticKernel arithmetic[kArithmeticOps];  // by ElementOp
+  const ArithmeticKernel* arithmetic;  // kArithmeticOps of them, by ElementOp
   void (*widen_bfloat16)(const std::uint16_t* in, float* out, std::size_t n);
   void (*widen_float16)(const std::uint16_t* in, float* out, std::size_t n);
   void (*narrow_bfloat16)(const float* in, std::uint16_t* out, std::size_t n);

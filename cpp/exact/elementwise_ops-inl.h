@@ -134,20 +134,9 @@ TORCHNOTARY_OP(logical_and, Truth(d, hn::And(IsTrue(d, x), IsTrue(d, y))))
 TORCHNOTARY_OP(logical_or, Truth(d, hn::Or(IsTrue(d, x), IsTrue(d, y))))
 TORCHNOTARY_OP(logical_xor, Truth(d, hn::Xor(IsTrue(d, x), IsTrue(d, y))))
 
-TORCHNOTARY_OP(exp, Exp(d, x))
-TORCHNOTARY_OP(exp2, Exp2(d, x))
-TORCHNOTARY_OP(expm1, ExpM1(d, x))
-TORCHNOTARY_OP(log, Log(d, x))
-TORCHNOTARY_OP(log2, Log2(d, x))
-TORCHNOTARY_OP(log10, Log10(d, x))
-TORCHNOTARY_OP(log1p, Log1P(d, x))
-TORCHNOTARY_OP(sin, Sin(d, x))
-TORCHNOTARY_OP(cos, Cos(d, x))
-TORCHNOTARY_OP(tan, Tan(d, x))
-TORCHNOTARY_OP(tanh, Tanh(d, x))
-TORCHNOTARY_OP(sinh, Sinh(d, x))
-TORCHNOTARY_OP(cosh, Cosh(d, x))
-TORCHNOTARY_OP(erf, Erf(d, x))
+#define TORCHNOTARY_FUNCTION(name, Name) TORCHNOTARY_OP(name, Name(d, x))
+TORCHNOTARY_ELEMENTARY(TORCHNOTARY_FUNCTION)
+#undef TORCHNOTARY_FUNCTION
 TORCHNOTARY_OP(elu, hn::IfThenElse(x > c(0), x* c(scalars[0]),
                                    ExpM1(d, x* c(scalars[1])) * c(scalars[2])))
 TORCHNOTARY_OP(sigmoid, c(1) / (c(1) + Exp(d, hn::Neg(x))))
@@ -186,3 +175,9 @@ void Arithmetic(const float* const inputs[3], float* out, size_t n, const float*
 }
 
 #define TORCHNOTARY_KERNEL(name, inputs) &Arithmetic<name##_op, inputs>,
+#define TORCHNOTARY_FUNCTION_KERNEL(name, Name) &Arithmetic<name##_op, 1>,
+// By ElementOp.
+constexpr ArithmeticKernel kArithmetic[kArithmeticOps] = {TORCHNOTARY_ELEMENT_OPS(
+    TORCHNOTARY_KERNEL) TORCHNOTARY_ELEMENTARY(TORCHNOTARY_FUNCTION_KERNEL)};
+#undef TORCHNOTARY_FUNCTION_KERNEL
+#undef TORCHNOTARY_KERNEL

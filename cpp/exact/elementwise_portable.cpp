@@ -21,8 +21,10 @@ void convert(const From* in, To* out, std::size_t n) {
 }
 
 constexpr ElementwiseKernels kKernels = {
-    {TORCHNOTARY_ELEMENT_OPS(TORCHNOTARY_KERNEL)},  &convert<std::uint16_t, float, widen_bfloat16>,
-    &convert<std::uint16_t, float, widen_float16>,  &convert<float, std::uint16_t, narrow_bfloat16>,
+    kArithmetic,
+    &convert<std::uint16_t, float, widen_bfloat16>,
+    &convert<std::uint16_t, float, widen_float16>,
+    &convert<float, std::uint16_t, narrow_bfloat16>,
     &convert<float, std::uint16_t, narrow_float16>,
 };
 

@@ -56,11 +56,7 @@ void NarrowFloat16s(const float* in, uint16_t* out, size_t n) {
 }
 
 constexpr ElementwiseKernels kElementwise = {
-    {TORCHNOTARY_ELEMENT_OPS(TORCHNOTARY_KERNEL)},
-    &WidenBfloat16s,
-    &WidenFloat16s,
-    &NarrowBfloat16s,
-    &NarrowFloat16s,
+    kArithmetic, &WidenBfloat16s, &WidenFloat16s, &NarrowBfloat16s, &NarrowFloat16s,
 };
 
 }  // namespace HWY_NAMESPACE

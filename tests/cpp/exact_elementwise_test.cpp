@@ -169,8 +169,8 @@ float expected(ElementOp op, float x, float y, float z, const Scalars& s) {
 }
 
 constexpr const char* kNames[] = {
-#define OP(name, inputs) #name,
-    TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_MOVING_OPS(OP)
+#define OP(name, rest) #name,
+    TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_ELEMENTARY(OP) TORCHNOTARY_MOVING_OPS(OP)
 #undef OP
 };
 
