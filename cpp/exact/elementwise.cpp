@@ -54,17 +54,20 @@ void run_block(const Call& call, const void* const* inputs, void* out, std::size
 
 // Elements begin … end − 1 of the result.
 void run_task(const Call& call, std::size_t begin, std::size_t end) {
-  std::array<std::optional<BlockReader>, 3> readers;
-  for (std::size_t k = 0; k < call.inputs.size(); ++k) {
-    readers[k].emplace(call.axes, k + 1, call.inputs[k], call.taken(k), moves(call.op));
-  }
+  // Those that the operator lacks read the first input, and are not asked to: readers are too large
+  // to be made in a std::optional, which clears its memory.
+  const auto reader = [&call](std::size_t k) {
+    const std::size_t input = k < call.inputs.size() ? k : 0;
+    return BlockReader(call.axes, input + 1, call.inputs[input], call.taken(input), moves(call.op));
+  };
+  BlockReader readers[3] = {reader(0), reader(1), reader(2)};
   BlockWriter writer(call.axes, call.output, call.given());
   const std::size_t longest = call.longest_block();
   Position at(call.axes, begin);
   for (std::size_t element = begin; element < end;) {
     const std::size_t n = std::min(end - element, block_size(call.axes, at, longest));
     const void* inputs[3] = {};
-    for (std::size_t k = 0; k < call.inputs.size(); ++k) inputs[k] = readers[k]->read(at, n);
+    for (std::size_t k = 0; k < call.inputs.size(); ++k) inputs[k] = readers[k].read(at, n);
     run_block(call, inputs, writer.place(at, n), n);
     writer.write(at, n);
     at.advance(n);
