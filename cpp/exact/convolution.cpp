@@ -142,6 +142,7 @@ void run_group(const Call& call, std::size_t group, std::size_t first_row, std::
   const float* channels =
       call.input + static_cast<std::ptrdiff_t>(group * call.in_group()) * call.in.channel;
   scratch.sums.resize((last_row - first_row) * columns + kMostLanes);
+  if (length == 0) std::fill(scratch.sums.begin(), scratch.sums.end(), 0.0f);
   for (std::size_t begin = 0; begin < length; begin += kDotBlock) {
     const std::size_t end = std::min(length, begin + kDotBlock);
     scratch.operands.fill(call.kernels, channels, begin, end, scratch.rows.data());

@@ -11,7 +11,7 @@
 namespace torchnotary::exact {
 
 // A convolution of (batch, in_channels, rows, columns). Over one axis: one row, and a kernel of one
-// row. All numbers are at least 1 but paddings, and channels are multiples of groups.
+// row. Kernels, strides, dilations and groups are at least 1, and channels are multiples of groups.
 struct Convolution {
   std::size_t batch, in_channels, out_channels, groups = 1;
   std::array<std::size_t, 2> in, kernel;  // rows, columns

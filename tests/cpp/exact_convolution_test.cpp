@@ -167,6 +167,8 @@ class Convolutions : public EveryCpuPath {};
 // a tile, a task; dot products that end within a block.
 std::vector<Convolution> shapes() {
   return {
+      {.batch = 2, .in_channels = 0, .out_channels = 3, .in = {4, 5}, .kernel = {3, 3}},
+      {.batch = 0, .in_channels = 2, .out_channels = 3, .in = {4, 5}, .kernel = {3, 3}},
       {.batch = 1, .in_channels = 1, .out_channels = 1, .in = {1, 1}, .kernel = {1, 1}},
       {.batch = 2,
        .in_channels = 5,
