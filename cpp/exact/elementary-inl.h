@@ -13,6 +13,7 @@
 #include <cmath>
 
 #include "exact/elementary_coefficients.h"
+#include "exact/elementary_exceptions.h"
 #include "exact/elementary_large.h"
 #include "exact/storage.h"
 #include "hwy/highway.h"

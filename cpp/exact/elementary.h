@@ -23,7 +23,8 @@ namespace torchnotary::exact {
   F(sinh, Sinh)                   \
   F(cosh, Cosh)                   \
   F(tanh, Tanh)                   \
-  F(erf, Erf)
+  F(erf, Erf)                     \
+  F(erfc, Erfc)
 
 // Writes the function of x[i] to y[i] for i < n; y may be x. The caller has set the environment
 // (environment.h).

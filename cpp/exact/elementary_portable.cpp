@@ -61,7 +61,8 @@ float large_sin(float x) {
 
 float large_cos(float x) {
   if (!std::isfinite(x)) return std::bit_cast<float>(kNan);
-  return static_cast<float>(large_lane(x, 1));
+  const float y = static_cast<float>(large_lane(x, 1));
+  return portable::Except(portable::hn::Lane<float>(), std::fabs(x), y, kCosExceptions);
 }
 
 float large_tan(float x) {

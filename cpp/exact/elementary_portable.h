@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "exact/elementary_coefficients.h"
+#include "exact/elementary_exceptions.h"
 #include "exact/elementary_large.h"
 #include "exact/portable_lanes.h"
 #include "exact/storage.h"

@@ -147,6 +147,15 @@ HWY_INLINE V ErfLanes(D d, V x) {
   return x * Polynomial(d, square, kErfP) / Polynomial(d, square, kErfQ);
 }
 
+// -4 ≤ x ≤ 10.06.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V ErfcLanes(D d, V x) {
+  const V size = hn::Abs(x);
+  const V quotient = Polynomial(d, size, kErfcP) / Polynomial(d, size, kErfcQ);
+  const V erfc = ExpLanes(d, hn::Neg(size * size)) * quotient;
+  return hn::IfThenElse(x < hn::Zero(d), hn::Set(d, 2.0) - erfc, erfc);
+}
+
 // sin(r) with the sign changed where the lowest bit of `shifted` is set; |r| ≤ π/2.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V SinOfReduced(D d, V r, V shifted) {
@@ -202,6 +211,21 @@ HWY_INLINE V Between(D d, V x, float low, float high) {
   return hn::Min(hn::Max(x, hn::Set(d, low)), hn::Set(d, high));
 }
 
+// y, but the result of the exception where x is one.
+template <class D, size_t kCount, class V = hn::Vec<D>>
+HWY_INLINE V Except(D d, V x, V y, const Exception (&exceptions)[kCount]) {
+  for (const Exception& exception : exceptions) {
+    y = hn::IfThenElse(x == hn::Set(d, std::bit_cast<float>(exception.argument)),
+                       hn::Set(d, std::bit_cast<float>(exception.result)), y);
+  }
+  return y;
+}
+struct NoException {};
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Except(D, V, V y, NoException) {
+  return y;
+}
+
 #define TORCHNOTARY_RULE(Name)                \
   struct Name##Rule {                         \
     template <class D, class V = hn::Vec<D>>  \
@@ -211,19 +235,21 @@ HWY_INLINE V Between(D d, V x, float low, float high) {
   };
 
 // Functions that are constant, to the last bit, outside an interval.
-#define TORCHNOTARY_BETWEEN(Name, low, high)                                   \
-  TORCHNOTARY_RULE(Name)                                                       \
-  template <class D, class V = hn::Vec<D>>                                     \
-  HWY_INLINE V Name(D d, V x) {                                                \
-    return NanWhere(d, x, Widened(d, Between(d, x, low, high), Name##Rule())); \
+#define TORCHNOTARY_BETWEEN(Name, low, high, exceptions)            \
+  TORCHNOTARY_RULE(Name)                                            \
+  template <class D, class V = hn::Vec<D>>                          \
+  HWY_INLINE V Name(D d, V x) {                                     \
+    const V y = Widened(d, Between(d, x, low, high), Name##Rule()); \
+    return NanWhere(d, x, Except(d, x, y, exceptions));             \
   }
-TORCHNOTARY_BETWEEN(Exp, -104.0f, 89.0f)
-TORCHNOTARY_BETWEEN(ExpM1, -104.0f, 89.0f)
-TORCHNOTARY_BETWEEN(Exp2, -151.0f, 129.0f)
-TORCHNOTARY_BETWEEN(Sinh, -91.0f, 91.0f)
-TORCHNOTARY_BETWEEN(Cosh, -91.0f, 91.0f)
-TORCHNOTARY_BETWEEN(Tanh, -9.02f, 9.02f)
-TORCHNOTARY_BETWEEN(Erf, -3.92f, 3.92f)
+TORCHNOTARY_BETWEEN(Exp, -104.0f, 89.0f, NoException())
+TORCHNOTARY_BETWEEN(ExpM1, -104.0f, 89.0f, NoException())
+TORCHNOTARY_BETWEEN(Exp2, -151.0f, 129.0f, kExp2Exceptions)
+TORCHNOTARY_BETWEEN(Sinh, -91.0f, 91.0f, kSinhExceptions)
+TORCHNOTARY_BETWEEN(Cosh, -91.0f, 91.0f, NoException())
+TORCHNOTARY_BETWEEN(Tanh, -9.02f, 9.02f, NoException())
+TORCHNOTARY_BETWEEN(Erf, -3.92f, 3.92f, NoException())
+TORCHNOTARY_BETWEEN(Erfc, -4.0f, 10.06f, kErfcExceptions)
 #undef TORCHNOTARY_BETWEEN
 
 // y is right where pole < x < ∞.
@@ -236,16 +262,17 @@ HWY_INLINE V WithLogSpecials(D d, V x, V y, float pole) {
   return hn::IfThenElse(low <= x, y, hn::Set(d, std::bit_cast<float>(kNan)));
 }
 
-#define TORCHNOTARY_LOG(Name, pole)                                  \
+#define TORCHNOTARY_LOG(Name, pole, exceptions)                      \
   TORCHNOTARY_RULE(Name)                                             \
   template <class D, class V = hn::Vec<D>>                           \
   HWY_INLINE V Name(D d, V x) {                                      \
-    return WithLogSpecials(d, x, Widened(d, x, Name##Rule()), pole); \
+    const V y = Widened(d, x, Name##Rule());                         \
+    return WithLogSpecials(d, x, Except(d, x, y, exceptions), pole); \
   }
-TORCHNOTARY_LOG(Log, 0.0f)
-TORCHNOTARY_LOG(Log2, 0.0f)
-TORCHNOTARY_LOG(Log10, 0.0f)
-TORCHNOTARY_LOG(Log1P, -1.0f)
+TORCHNOTARY_LOG(Log, 0.0f, kLogExceptions)
+TORCHNOTARY_LOG(Log2, 0.0f, NoException())
+TORCHNOTARY_LOG(Log10, 0.0f, kLog10Exceptions)
+TORCHNOTARY_LOG(Log1P, -1.0f, kLog1PExceptions)
 #undef TORCHNOTARY_LOG
 
 // Arguments too large for the vectors' reduction, and those without a result, go one by one.
