@@ -13,6 +13,8 @@ CPP_SOURCES := $(shell find cpp -type f)
 CMAKE_SOURCES := $(wildcard cmake/*)
 CPP_TESTS := $(shell find tests/cpp benchmarks/cpp -type f)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/*_fuzz.cpp)))
+# What `make exhaustive` checks.
+FUNCTIONS ?= exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh erf erfc
 # Executions of each fuzz target.
 FUZZ_RUNS ?= 1000000
 QEMU_AARCH64 := qemu-aarch64 -L /usr/aarch64-linux-gnu
@@ -34,7 +36,7 @@ need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
       apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
 endef
 
-.PHONY: help demo test test-cpp test-python test-aarch64 sanitize fuzz bench collisions plantings lint stubs clean
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive fuzz bench collisions plantings lint stubs clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +61,10 @@ sanitize: $(STAMP)/cpp-tests-sanitize  ## the C++ tests on every CPU path under 
 	@set -e; for path in $$(build/sanitize/tests/cpp/golden_digests); do \
 	  echo "TORCHNOTARY_CPU=$$path"; \
 	  TORCHNOTARY_CPU=$$path ctest --test-dir build/sanitize --output-on-failure; done
+
+exhaustive: $(STAMP)/exhaustive  ## the elementary FUNCTIONS for all 2^32 arguments, against MPFR
+	@set -e; for function in $(FUNCTIONS); do \
+	  build/exhaustive/tests/exhaustive/elementary check $$function build/exhaustive/$$function.hard; done
 
 fuzz: $(STAMP)/fuzz  ## libFuzzer, FUZZ_RUNS executions of each target, under the same sanitizers
 	@set -e; for target in $(FUZZ_TARGETS); do \
@@ -136,6 +142,14 @@ $(STAMP)/cpp-tests-sanitize: $(CPP_INPUTS) | $(STAMP)/build-tools
 	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
 	  configure build/sanitize -DCMAKE_BUILD_TYPE=Sanitize -DTORCHNOTARY_BUILD_TESTS=ON && \
 	  cmake --build build/sanitize
+	@touch $@
+
+$(STAMP)/exhaustive: $(CPP_INPUTS) $(wildcard tests/exhaustive/*) | $(STAMP)/build-tools
+	@$(NEED); need libmpfr-dev
+	@echo "building the check of the elementary functions"
+	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
+	  configure build/exhaustive -DCMAKE_BUILD_TYPE=Release -DTORCHNOTARY_BUILD_EXHAUSTIVE=ON && \
+	  cmake --build build/exhaustive --target elementary
 	@touch $@
 
 # Debian's GoogleTest is built for this machine alone, so that here its sources are compiled.

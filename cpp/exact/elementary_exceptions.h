@@ -24,8 +24,11 @@ inline constexpr Exception kLog1PExceptions[] = {
     {0xb53ffffd, 0xb5400001}, {0xb70fffe5, 0xb710000d}, {0xbb0ec8c4, 0xbb0ef0a5}};
 inline constexpr Exception kSinhExceptions[] = {{0x3a1285ff, 0x3a1285ff}, {0xba1285ff, 0xba1285ff}};
 inline constexpr Exception kErfcExceptions[] = {{0xb76c9f62, 0x3f800085}};
-// Of abs(x), which is large.
-inline constexpr Exception kCosExceptions[] = {
-    {0x5f18b878, 0x3f7f14bb}, {0x6115cb11, 0x3f78142f}, {0x7908cd73, 0x3f798bb5}};
+// Of abs(x), which is beyond kMaxReduced.
+inline constexpr Exception kCosExceptions[] = {{0x5922aa80, 0x3f08aebf},
+                                               {0x5f18b878, 0x3f7f14bb},
+                                               {0x6115cb11, 0x3f78142f},
+                                               {0x7908cd73, 0x3f798bb5}};
+inline constexpr Exception kTanExceptions[] = {{0x5ffd33a4, 0x3fd06c8c}};
 
 }  // namespace torchnotary::exact

@@ -67,7 +67,9 @@ float large_cos(float x) {
 
 float large_tan(float x) {
   if (!std::isfinite(x)) return std::bit_cast<float>(kNan);
-  return std::copysign(1.0f, x) * static_cast<float>(large_lane(x, 0) / large_lane(x, 1));
+  const float y = static_cast<float>(large_lane(x, 0) / large_lane(x, 1));
+  return std::copysign(1.0f, x) *
+         portable::Except(portable::hn::Lane<float>(), std::fabs(x), y, kTanExceptions);
 }
 
 }  // namespace torchnotary::exact

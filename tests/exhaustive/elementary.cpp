@@ -1,7 +1,8 @@
-// Checks an elementary function for all 2^32 arguments on one CPU path.
+// Checks an elementary function for all 2^32 arguments: the best CPU path against the correctly
+// rounded value, and every other path of this machine against the best, bit by bit.
 //
-//   elementary exp avx512 [HARD_CASES]    against the correctly rounded value
-//   elementary exp avx2 against avx512    against another path, bit by bit
+//   elementary check FUNCTION HARD_CASES
+//   elementary sample FUNCTION HARD_CASES    prints lines of tests/cpp/elementary_cases.txt
 //
 // The C library's binary64 function decides where all values within 2^-36 of its own round to the
 // same binary32 value: that is 2^17 times its documented error. Where they do not, MPFR decides.
@@ -17,6 +18,7 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <random>
 #include <string_view>
 #include <vector>
 
@@ -64,7 +66,7 @@ float exact_value(const Function& function, float x) {
   mpfr_subnormalize(result, ternary, MPFR_RNDN);
   const float value = mpfr_get_flt(result, MPFR_RNDN);
   mpfr_clears(argument, result, nullptr);
-  return value;
+  return canonical(value);
 }
 
 bool decided(double estimate, double slack, float& value) {
@@ -121,32 +123,82 @@ void write_hard_cases(const Findings& findings, const char* file) {
   std::fclose(out);
 }
 
-int run(int count, char** words) {
-  const Function* function = nullptr;
-  for (const Function& each : kFunctions) {
-    if (count > 2 && each.name == words[1]) function = &each;
+// Zeros, infinities, NaNs, the ends of the range, and numbers at which some function changes its
+// way, with their neighbours.
+std::vector<std::uint32_t> special_arguments() {
+  std::vector<std::uint32_t> bits = {0,          1,          0x7fffff,   0x800000,  0x7f7fffff,
+                                     0x7f800000, 0x7f800001, 0x7fc00000, 0x7fffffff};
+  for (const float near :
+       {0x1p-26f, 0x1p-12f, 0.5f,   1.0f,      2.0f,       3.92f,     4.0f,       9.02f,
+        10.0f,    10.06f,   17.33f, 87.33655f, 88.722839f, 89.41599f, 103.97208f, 126.0f,
+        128.0f,   149.0f,   150.0f, 151.0f,    1000.0f,    0x1p24f,   0x1p64f,    1e38f}) {
+    const auto middle = std::bit_cast<std::uint32_t>(near);
+    for (std::uint32_t each = middle - 1; each <= middle + 1; ++each) bits.push_back(each);
   }
-  if (function == nullptr) {
-    std::fprintf(stderr, "usage: elementary FUNCTION PATH [HARD_CASES | against PATH]\n");
+  for (std::size_t i = bits.size(); i-- > 0;) bits.push_back(bits[i] | 0x80000000);
+  return bits;
+}
+
+// All special ones, 100 random ones, and the hard ones within 2^-50.
+int print_sample(const Function& function, const char* hard_cases) {
+  std::vector<std::uint32_t> arguments = special_arguments();
+  std::mt19937 random(1);
+  for (int i = 0; i < 50; ++i) arguments.push_back(random());
+  std::uniform_real_distribution<float> usual(-8, 8);
+  for (int i = 0; i < 50; ++i) arguments.push_back(std::bit_cast<std::uint32_t>(usual(random)));
+  std::FILE* in = std::fopen(hard_cases, "r");
+  if (in == nullptr) {
+    std::perror(hard_cases);
     return 2;
   }
-  const CpuPath path = choose_cpu_path(words[2]);
-  CpuPath other;
-  const bool compares = count == 5;
-  if (compares) other = choose_cpu_path(words[4]);
-  Findings findings;
+  std::uint32_t argument;
+  float ignored;
+  while (std::fscanf(in, "%x %*x", &argument) == 1) {
+    const double estimate = function.estimate(std::bit_cast<float>(argument));
+    if (!decided(estimate, 0x1p-50, ignored)) arguments.push_back(argument);
+  }
+  std::fclose(in);
+  for (const std::uint32_t each : arguments) {
+    const float value = exact_value(function, std::bit_cast<float>(each));
+    std::printf("%s %08x %08x\n", function.name.data(), each, std::bit_cast<std::uint32_t>(value));
+  }
+  return 0;
+}
+
+bool check(const Function& function, CpuPath path, const CpuPath* against, Findings& findings) {
   const auto begin = std::chrono::steady_clock::now();
-  for_each_task(Threads(2), (std::size_t{1} << 32) / kBlock, [&](std::size_t block) {
-    check_block(*function, path, compares ? &other : nullptr, block, findings);
-  });
+  for_each_task(Threads(2), (std::size_t{1} << 32) / kBlock,
+                [&](std::size_t block) { check_block(function, path, against, block, findings); });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  std::printf("%s %s%s%s: %llu wrong, %llu by MPFR, %zu within 2^-46, %.0f s\n", words[1], words[2],
-              compares ? " against " : "", compares ? words[4] : "",
+  std::printf("%-5s %-8s against %s: %llu wrong, %llu decided by MPFR, %.0f s\n",
+              function.name.data(), cpu_path_name(path).data(),
+              against != nullptr ? cpu_path_name(*against).data() : "the exact value",
               static_cast<unsigned long long>(findings.wrong),
-              static_cast<unsigned long long>(findings.by_mpfr), findings.hard.size(),
-              seconds.count());
-  if (count == 4) write_hard_cases(findings, words[3]);
-  return findings.wrong != 0;
+              static_cast<unsigned long long>(findings.by_mpfr), seconds.count());
+  std::fflush(stdout);
+  return findings.wrong == 0;
+}
+
+int check_all_paths(const Function& function, const char* hard_cases) {
+  const std::vector<CpuPath>& paths = supported_cpu_paths();
+  Findings exact;
+  bool right = check(function, paths[0], nullptr, exact);
+  write_hard_cases(exact, hard_cases);
+  for (std::size_t i = 1; i < paths.size(); ++i) {
+    Findings same;
+    right = check(function, paths[i], &paths[0], same) && right;
+  }
+  return right ? 0 : 1;
+}
+
+int run(int count, char** words) {
+  for (const Function& function : kFunctions) {
+    if (count != 4 || function.name != words[2]) continue;
+    if (std::string_view(words[1]) == "check") return check_all_paths(function, words[3]);
+    if (std::string_view(words[1]) == "sample") return print_sample(function, words[3]);
+  }
+  std::fprintf(stderr, "usage: elementary check|sample FUNCTION HARD_CASES\n");
+  return 2;
 }
 
 }  // namespace
