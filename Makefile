@@ -65,6 +65,7 @@ sanitize: $(STAMP)/cpp-tests-sanitize  ## the C++ tests on every CPU path under 
 exhaustive: $(STAMP)/exhaustive  ## the elementary FUNCTIONS for all 2^32 arguments, against MPFR
 	@set -e; for function in $(FUNCTIONS); do \
 	  build/exhaustive/tests/exhaustive/elementary check $$function build/exhaustive/$$function.hard; done
+	@build/exhaustive/tests/exhaustive/powers check 20000000
 
 fuzz: $(STAMP)/fuzz  ## libFuzzer, FUZZ_RUNS executions of each target, under the same sanitizers
 	@set -e; for target in $(FUZZ_TARGETS); do \
@@ -149,7 +150,7 @@ $(STAMP)/exhaustive: $(CPP_INPUTS) $(wildcard tests/exhaustive/*) | $(STAMP)/bui
 	@echo "building the check of the elementary functions"
 	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
 	  configure build/exhaustive -DCMAKE_BUILD_TYPE=Release -DTORCHNOTARY_BUILD_EXHAUSTIVE=ON && \
-	  cmake --build build/exhaustive --target elementary
+	  cmake --build build/exhaustive --target elementary powers
 	@touch $@
 
 # Debian's GoogleTest is built for this machine alone, so that here its sources are compiled.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "exact/elementary.h"
+#include "exact/elementary_pow.h"
 #include "exact/storage.h"
 #include "support.h"
 
@@ -112,6 +113,36 @@ TEST_P(Elementary, SpecialValuesAreThoseOfTheSpecification) {
     EXPECT_EQ(std::bit_cast<std::uint32_t>(result), std::bit_cast<std::uint32_t>(special.result))
         << &special - specials.data() << ": " << special.argument;
   }
+}
+
+TEST_P(Elementary, PowersOfSpecialShortAndRandomArgumentsAreTheRoundedExactValue) {
+  std::ifstream in("tests/cpp/pow_cases.txt");  // written by tests/exhaustive/powers.cpp
+  std::uint32_t base, exponent, result;
+  std::vector<float> x, y;
+  std::vector<std::uint32_t> results;
+  while (in >> std::hex >> base >> exponent >> result) {
+    x.push_back(std::bit_cast<float>(base));
+    y.push_back(std::bit_cast<float>(exponent));
+    results.push_back(result);
+  }
+  ASSERT_GT(results.size(), 1000u);
+  std::vector<float> z(x.size());
+  pow_kernel(GetParam())({x.data(), 1, y.data(), 1, z.data(), z.size()});
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(z[i]), results[i]) << x[i] << " to the " << y[i];
+    float alone;
+    pow_kernel(GetParam())({&x[i], 0, &y[i], 0, &alone, 1});
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(alone), results[i]) << x[i] << " to the " << y[i];
+  }
+}
+
+TEST_P(Elementary, OneExponentServesManyBases) {
+  const float x[] = {4, 9, 16}, y = 1.5f;
+  float z[3];
+  pow_kernel(GetParam())({x, 1, &y, 0, z, 3});
+  EXPECT_EQ(z[0], 8);
+  EXPECT_EQ(z[1], 27);
+  EXPECT_EQ(z[2], 64);
 }
 
 TORCHNOTARY_ON_EVERY_CPU_PATH(Elementary);
