@@ -34,6 +34,8 @@ HWY_INLINE V Widened(D d, V x, Rule rule) {
 }
 
 #include "exact/elementary_rules-inl.h"
+//
+#include "exact/elementary_functions-inl.h"
 
 }  // namespace torchnotary::exact::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

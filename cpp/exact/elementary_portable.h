@@ -22,5 +22,7 @@ float Widened(hn::Lane<float>, float x, Rule rule) {
 }
 
 #include "exact/elementary_rules-inl.h"
+//
+#include "exact/elementary_functions-inl.h"
 
 }  // namespace torchnotary::exact::portable
