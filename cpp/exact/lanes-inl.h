@@ -1,0 +1,48 @@
+// The sixteen lanes of a sum in vectors, for each Highway target that includes this file.
+#if defined(TORCHNOTARY_EXACT_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TORCHNOTARY_EXACT_LANES_INL_H_
+#undef TORCHNOTARY_EXACT_LANES_INL_H_
+#else
+#define TORCHNOTARY_EXACT_LANES_INL_H_
+#endif
+
+#include "exact/lanes.h"
+#include "hwy/highway.h"
+
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+
+HWY_BEFORE_NAMESPACE();
+namespace torchnotary::exact {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// v[l] + v[l + n / 2] for the lower half of the lanes, and so on to one.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE hn::TFromD<D> SumOfHalves(D d, V v) {
+  if constexpr (hn::MaxLanes(D()) == 1) {
+    return hn::GetLane(v);
+  } else {
+    const hn::Half<D> half;
+    return SumOfHalves(half, hn::LowerHalf(half, v) + hn::UpperHalf(half, v));
+  }
+}
+
+// sum_of_lanes of the sixteen lanes that lie in vectors.
+template <class D, size_t kCount, class V = hn::Vec<D>>
+HWY_INLINE hn::TFromD<D> SumOfLanes(D d, const V (&v)[kCount]) {
+  if constexpr (kCount == 1) {
+    return SumOfHalves(d, v[0]);
+  } else {
+    V half[kCount / 2];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kCount / 2; ++i) half[i] = v[i] + v[i + kCount / 2];
+    return SumOfLanes(d, half);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace torchnotary::exact
+HWY_AFTER_NAMESPACE();
+
+#endif
+#endif  // per-target include guard
