@@ -31,8 +31,6 @@ constexpr size_t kLanes = hn::MaxLanes(Tag());
 constexpr size_t kChunkVectors = kKeyChunk / kLanes;
 // As many columns as fit into the registers beside kRowBlock rows of them.
 constexpr size_t kVectors = HWY_TARGET == HWY_AVX2 ? 2 : 4;
-// GCC keeps an array in registers only if the loops over it are unrolled early.
-#define TORCHNOTARY_UNROLL _Pragma("GCC unroll 16")
 constexpr float kAbsent = -std::numeric_limits<float>::infinity();
 
 // f(the number of rows, as a constant), for up to kRowBlock rows.

@@ -16,6 +16,10 @@ namespace torchnotary::exact {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// GCC keeps an array of vectors in registers only if the loops over it are unrolled early.
+#undef TORCHNOTARY_UNROLL
+#define TORCHNOTARY_UNROLL _Pragma("GCC unroll 16")
+
 // v[l] + v[l + n / 2] for the lower half of the lanes, and so on to one.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE hn::TFromD<D> SumOfHalves(D d, V v) {
@@ -34,10 +38,17 @@ HWY_INLINE hn::TFromD<D> SumOfLanes(D d, const V (&v)[kCount]) {
     return SumOfHalves(d, v[0]);
   } else {
     V half[kCount / 2];
-#pragma GCC unroll 8
+    TORCHNOTARY_UNROLL
     for (size_t i = 0; i < kCount / 2; ++i) half[i] = v[i] + v[i + kCount / 2];
     return SumOfLanes(d, half);
   }
+}
+
+template <class D, size_t kCount, class V = hn::Vec<D>>
+HWY_INLINE hn::TFromD<D> ProductOfLanes(D d, const V (&v)[kCount]) {
+  hn::TFromD<D> lanes[kSumLanes];
+  for (size_t i = 0; i < kCount; ++i) hn::StoreU(v[i], d, lanes + i * hn::MaxLanes(D()));
+  return product_of_lanes(lanes);
 }
 
 }  // namespace HWY_NAMESPACE

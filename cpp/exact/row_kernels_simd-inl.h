@@ -1,0 +1,281 @@
+// Sums, norms and softmax over rows, for each Highway target that includes this file.
+#if defined(TORCHNOTARY_ROW_KERNELS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TORCHNOTARY_ROW_KERNELS_SIMD_INL_H_
+#undef TORCHNOTARY_ROW_KERNELS_SIMD_INL_H_
+#else
+#define TORCHNOTARY_ROW_KERNELS_SIMD_INL_H_
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "exact/elementary-inl.h"
+#include "exact/lanes-inl.h"
+#include "exact/row_kernels.h"
+#include "exact/storage.h"
+#include "hwy/highway.h"
+
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+
+HWY_BEFORE_NAMESPACE();
+namespace torchnotary::exact {
+namespace HWY_NAMESPACE {
+namespace rows {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using V = hn::Vec<Tag>;
+constexpr size_t kLanes = hn::MaxLanes(Tag());
+constexpr size_t kLaneVectors = kSumLanes / kLanes;
+
+HWY_INLINE V Canonical(V v) {
+  return hn::IfThenElse(v == v, v, hn::Set(Tag(), std::bit_cast<float>(kNan)));
+}
+
+// Calls block(x, y, count) for the n elements in vectors, the last and partial one by way of a copy
+// padded with zeros. y may be null.
+template <class Block>
+HWY_INLINE void ForEachVector(const float* x, float* y, size_t n, Block block) {
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) block(x + i, y + i, i);
+  if (i < n) {
+    float padded[kLanes] = {};
+    std::memcpy(padded, x + i, (n - i) * sizeof(float));
+    block(padded, padded, i);
+    if (y != nullptr) std::memcpy(y + i, padded, (n - i) * sizeof(float));
+  }
+}
+
+template <LaneOp kOp>
+HWY_INLINE V Taken(V lane, V x, V mean) {
+  if constexpr (kOp == LaneOp::sum) return lane + x;
+  if constexpr (kOp == LaneOp::product) return lane * x;
+  const V d = x - mean;
+  return hn::MulAdd(d, d, lane);
+}
+
+// Rows side by side, so that the chains of one row do not wait for themselves alone.
+template <LaneOp kOp, size_t kRows>
+HWY_INLINE void SumRows(const float* x, ptrdiff_t stride, size_t n, const float* means,
+                        float* out) {
+  const Tag d;
+  const V neutral = hn::Set(d, kOp == LaneOp::product ? 1.0f : 0.0f);
+  V lane[kRows][kLaneVectors], mean[kRows];
+  TORCHNOTARY_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    mean[r] = hn::Set(d, means != nullptr ? means[r] : 0.0f);
+    TORCHNOTARY_UNROLL
+    for (size_t v = 0; v < kLaneVectors; ++v) lane[r][v] = neutral;
+  }
+  size_t i = 0;
+  for (; i + kSumLanes <= n; i += kSumLanes) {
+    TORCHNOTARY_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      const float* row = x + static_cast<ptrdiff_t>(r) * stride + i;
+      TORCHNOTARY_UNROLL
+      for (size_t v = 0; v < kLaneVectors; ++v) {
+        lane[r][v] = Taken<kOp>(lane[r][v], hn::LoadU(d, row + v * kLanes), mean[r]);
+      }
+    }
+  }
+  TORCHNOTARY_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    if (i < n) {
+      float padded[kSumLanes] = {};
+      std::memcpy(padded, x + static_cast<ptrdiff_t>(r) * stride + i, (n - i) * sizeof(float));
+      TORCHNOTARY_UNROLL
+      for (size_t v = 0; v < kLaneVectors; ++v) {
+        const auto inside = hn::FirstN(d, n - i > v * kLanes ? n - i - v * kLanes : 0);
+        const V taken = Taken<kOp>(lane[r][v], hn::LoadU(d, padded + v * kLanes), mean[r]);
+        lane[r][v] = hn::IfThenElse(inside, taken, lane[r][v]);
+      }
+    }
+    if constexpr (kOp == LaneOp::product) {
+      out[r] = ProductOfLanes(d, lane[r]);
+    } else {
+      out[r] = SumOfLanes(d, lane[r]);
+    }
+  }
+}
+
+template <LaneOp kOp>
+void SumsOf(const float* x, ptrdiff_t stride, size_t rows, size_t n, const float* means,
+            float* out) {
+  constexpr size_t kTogether = 64 / kLanes >= 4 ? 4 : 2;
+  size_t r = 0;
+  for (; r + kTogether <= rows; r += kTogether) {
+    SumRows<kOp, kTogether>(x + static_cast<ptrdiff_t>(r) * stride, stride, n,
+                            means != nullptr ? means + r : nullptr, out + r);
+  }
+  for (; r < rows; ++r) {
+    SumRows<kOp, 1>(x + static_cast<ptrdiff_t>(r) * stride, stride, n,
+                    means != nullptr ? means + r : nullptr, out + r);
+  }
+}
+
+void Sums(LaneOp op, const float* x, ptrdiff_t stride, size_t rows, size_t n, const float* means,
+          float* out) {
+  switch (op) {
+    case LaneOp::sum:
+      return SumsOf<LaneOp::sum>(x, stride, rows, n, means, out);
+    case LaneOp::squares:
+      return SumsOf<LaneOp::squares>(x, stride, rows, n, means, out);
+    case LaneOp::product:
+      return SumsOf<LaneOp::product>(x, stride, rows, n, means, out);
+  }
+}
+
+template <LaneOp kOp>
+void WideLanesOf(const float* x, size_t n, float mean, double (&lanes)[kSumLanes]) {
+  const hn::ScalableTag<double> d;
+  constexpr size_t kWide = hn::MaxLanes(hn::ScalableTag<double>());
+  constexpr size_t kVectors = kSumLanes / kWide;
+  const hn::Rebind<float, decltype(d)> narrow;
+  const auto m = hn::Set(narrow, mean);
+  hn::Vec<decltype(d)> lane[kVectors];
+  TORCHNOTARY_UNROLL
+  for (size_t v = 0; v < kVectors; ++v) lane[v] = hn::LoadU(d, lanes + v * kWide);
+  const size_t whole = n - n % kSumLanes;
+  for (size_t i = 0; i < whole; i += kSumLanes) {
+    TORCHNOTARY_UNROLL
+    for (size_t v = 0; v < kVectors; ++v) {
+      const auto e = hn::LoadU(narrow, x + i + v * kWide);
+      if constexpr (kOp == LaneOp::squares) {
+        const auto difference = hn::PromoteTo(d, e - m);
+        lane[v] = hn::MulAdd(difference, difference, lane[v]);
+      } else if constexpr (kOp == LaneOp::sum) {
+        lane[v] = lane[v] + hn::PromoteTo(d, e);
+      } else {
+        lane[v] = lane[v] * hn::PromoteTo(d, e);
+      }
+    }
+  }
+  TORCHNOTARY_UNROLL
+  for (size_t v = 0; v < kVectors; ++v) hn::StoreU(lane[v], d, lanes + v * kWide);
+  kRowPortable.wide_lanes(kOp, x + whole, n - whole, mean, lanes);
+}
+
+void WideLanes(LaneOp op, const float* x, size_t n, float mean, double (&lanes)[kSumLanes]) {
+  switch (op) {
+    case LaneOp::sum:
+      return WideLanesOf<LaneOp::sum>(x, n, mean, lanes);
+    case LaneOp::squares:
+      return WideLanesOf<LaneOp::squares>(x, n, mean, lanes);
+    case LaneOp::product:
+      return WideLanesOf<LaneOp::product>(x, n, mean, lanes);
+  }
+}
+
+// Of equal numbers, zeros alone differ in their bits: both and +0 is the maximum, either and -0 the
+// minimum.
+template <bool kGreatest>
+HWY_INLINE V Further(V a, V b) {
+  const auto beyond = kGreatest ? a > b : a < b;
+  const V equal = kGreatest ? hn::And(a, b) : hn::Or(a, b);
+  return hn::IfThenElse(beyond, a, hn::IfThenElse(a == b, equal, b));
+}
+
+template <bool kGreatest>
+float Furthest(const float* x, size_t n) {
+  const Tag d;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  if (n < 2 * kLanes) return kGreatest ? kRowPortable.greatest(x, n) : kRowPortable.least(x, n);
+  V most[2] = {hn::Set(d, kGreatest ? -kInfinity : kInfinity), {}};
+  most[1] = most[0];
+  auto ordered = hn::FirstN(d, kLanes);
+  for (size_t i = 0; i < n; i += 2 * kLanes) {
+    // The last ones once more rather than a partial vector.
+    const float* at = x + std::min(i, n - 2 * kLanes);
+    for (size_t v = 0; v < 2; ++v) {
+      const V e = hn::LoadU(d, at + v * kLanes);
+      ordered = hn::And(ordered, e == e);
+      most[v] = Further<kGreatest>(e, most[v]);
+    }
+  }
+  if (!hn::AllTrue(d, ordered)) return std::numeric_limits<float>::quiet_NaN();
+  float all[kLanes];
+  hn::StoreU(Further<kGreatest>(most[0], most[1]), d, all);
+  return kGreatest ? kRowPortable.greatest(all, kLanes) : kRowPortable.least(all, kLanes);
+}
+
+float Greatest(const float* x, size_t n) { return Furthest<true>(x, n); }
+float Least(const float* x, size_t n) { return Furthest<false>(x, n); }
+
+void Exponentials(const float* x, float m, float* y, size_t n) {
+  const Tag d;
+  const V most = hn::Set(d, m);
+  ForEachVector(x, y, n, [&](const float* from, float* to, size_t) HWY_ATTR {
+    hn::StoreU(Exp(d, hn::LoadU(d, from) - most), d, to);
+  });
+}
+
+void Divide(float* y, float divisor, size_t n) {
+  const Tag d;
+  const V by = hn::Set(d, divisor);
+  ForEachVector(y, y, n, [&](const float* from, float* to, size_t) HWY_ATTR {
+    hn::StoreU(Canonical(hn::LoadU(d, from) / by), d, to);
+  });
+}
+
+void Subtract(const float* x, float m, float l, float* y, size_t n) {
+  const Tag d;
+  const V first = hn::Set(d, m), second = hn::Set(d, l);
+  ForEachVector(x, y, n, [&](const float* from, float* to, size_t) HWY_ATTR {
+    hn::StoreU(Canonical((hn::LoadU(d, from) - first) - second), d, to);
+  });
+}
+
+template <bool kWeight, bool kBias, bool kOneParameter>
+void NormaliseBy(const float* x, const Normalisation& how, float* y, size_t n) {
+  const Tag d;
+  const V mean = hn::Set(d, how.mean), factor = hn::Set(d, how.factor);
+  const auto parameter = [&](const float* from, size_t i) HWY_ATTR {
+    if constexpr (kOneParameter) return hn::Set(d, *from);
+    if (HWY_LIKELY(i + kLanes <= n)) return hn::LoadU(d, from + i);
+    float padded[kLanes] = {};
+    std::memcpy(padded, from + i, (n - i) * sizeof(float));
+    return hn::LoadU(d, padded);
+  };
+  ForEachVector(x, y, n, [&](const float* from, float* to, size_t i) HWY_ATTR {
+    V v = (hn::LoadU(d, from) - mean) * factor;
+    if constexpr (kWeight && kBias) {
+      v = hn::MulAdd(v, parameter(how.weight, i), parameter(how.bias, i));
+    } else if constexpr (kWeight) {
+      v = v * parameter(how.weight, i);
+    } else if constexpr (kBias) {
+      v = v + parameter(how.bias, i);
+    }
+    hn::StoreU(Canonical(v), d, to);
+  });
+}
+
+template <bool kOneParameter>
+void NormaliseWith(const float* x, const Normalisation& how, float* y, size_t n) {
+  if (how.weight != nullptr && how.bias != nullptr) {
+    NormaliseBy<true, true, kOneParameter>(x, how, y, n);
+  } else if (how.weight != nullptr) {
+    NormaliseBy<true, false, kOneParameter>(x, how, y, n);
+  } else if (how.bias != nullptr) {
+    NormaliseBy<false, true, kOneParameter>(x, how, y, n);
+  } else {
+    NormaliseBy<false, false, kOneParameter>(x, how, y, n);
+  }
+}
+
+void Normalise(const float* x, const Normalisation& how, float* y, size_t n) {
+  how.one_parameter ? NormaliseWith<true>(x, how, y, n) : NormaliseWith<false>(x, how, y, n);
+}
+
+}  // namespace rows
+
+constexpr RowKernels kRows = {rows::Sums,         rows::WideLanes, rows::Greatest, rows::Least,
+                              rows::Exponentials, rows::Divide,    rows::Subtract, rows::Normalise};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace torchnotary::exact
+HWY_AFTER_NAMESPACE();
+
+#endif
+#endif  // per-target include guard

@@ -1,0 +1,29 @@
+// The kernels over rows for each CPU path, compiled from one source and looked up by path.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "exact/row_kernels_simd-inl.h"
+#include "hwy/foreach_target.h"
+//
+#include "exact/row_kernels_simd-inl.h"
+
+namespace torchnotary::exact {
+
+const RowKernels& row_kernels(CpuPath path) {
+  switch (path) {
+#if HWY_TARGETS & HWY_AVX3
+    case CpuPath::avx512:
+      return N_AVX3::kRows;
+#endif
+#if HWY_TARGETS & HWY_AVX2
+    case CpuPath::avx2:
+      return N_AVX2::kRows;
+#endif
+#if HWY_TARGETS & HWY_NEON
+    case CpuPath::neon:
+      return N_NEON::kRows;
+#endif
+    default:
+      return kRowPortable;
+  }
+}
+
+}  // namespace torchnotary::exact
