@@ -31,8 +31,6 @@ class Widened {
   const float* data_ = nullptr;
 };
 
-constexpr std::size_t kMostTogether = 16;  // rows_together() is at most this
-
 // μ and 1 ÷ √(S(x - μ, x - μ) ÷ N + eps) of rows; μ is taken as +0 unless it is `centred`.
 void moments(const RowKernels& kernels, bool centred, const float* x, std::ptrdiff_t stride,
              std::size_t rows, std::size_t n, float eps, float* means, float* factors) {
@@ -61,7 +59,7 @@ void normalise_last(const Input& x, const Output& y, std::size_t axes, bool cent
   map_rows(parallel, from, to,
            [&](const float* rows, std::ptrdiff_t stride, float* out, std::ptrdiff_t out_stride,
                std::size_t, std::size_t count) {
-             float means[kMostTogether], factors[kMostTogether];
+             float means[kMostRowsTogether], factors[kMostRowsTogether];
              moments(kernels, centred, rows, stride, count, n, eps, means, factors);
              for (std::size_t r = 0; r < count; ++r, rows += stride, out += out_stride) {
                kernels.normalise(
@@ -149,7 +147,7 @@ void group_norm(const Input& x, const Output& y, std::size_t groups, Parameter w
   map_rows(parallel, from, to,
            [&](const float* rows, std::ptrdiff_t stride, float* result, std::ptrdiff_t out_stride,
                std::size_t first, std::size_t count) {
-             float means[kMostTogether], factors[kMostTogether];
+             float means[kMostRowsTogether], factors[kMostRowsTogether];
              moments(kernels, true, rows, stride, count, n, eps, means, factors);
              for (std::size_t r = 0; r < count; ++r) {
                for (std::size_t c = 0; c < channels; ++c) {

@@ -64,8 +64,10 @@ class StridedRows {
 };
 
 // Rows that are worked on together: enough for kernels and transposition to do them side by side.
+inline constexpr std::size_t kMostRowsTogether = 16;
 inline std::size_t rows_together(std::size_t length) {
-  return std::clamp<std::size_t>((1 << 16) / std::max<std::size_t>(length, 1), 1, 16);
+  return std::clamp<std::size_t>((1 << 16) / std::max<std::size_t>(length, 1), 1,
+                                 kMostRowsTogether);
 }
 
 // body(first, count) for blocks of rows, each task a part of them.
