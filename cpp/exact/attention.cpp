@@ -14,7 +14,7 @@ namespace torchnotary::exact {
 namespace {
 
 constexpr float kAbsent = -std::numeric_limits<float>::infinity();
-constexpr std::size_t kMostRows = 66;         // of a tile; multiples of kRowBlock waste nothing
+constexpr std::size_t kMostRows = 132;        // of a tile; multiples of kRowBlock waste nothing
 constexpr std::size_t kMostScores = 3 << 16;  // of a tile of more than kRowBlock rows
 
 std::size_t round_up(std::size_t n, std::size_t step) { return (n + step - 1) / step * step; }
@@ -44,7 +44,7 @@ class TileOfAttention {
         s_(scratch) {}
 
   void run() {
-    pack_queries();
+    find_queries();
     s_.scores.resize(std::max(s_.scores.size(), chunks_ * tile_.rows * kKeyChunk));
     for (std::size_t c = 0; c < chunks_; ++c) score_chunk(c);
     weigh();
@@ -72,22 +72,29 @@ class TileOfAttention {
            offset * static_cast<std::int64_t>(element_size(a_.storage));
   }
 
-  void pack_queries() {
-    s_.queries.resize(std::max(s_.queries.size(), round_up(tile_.rows, kRowBlock) * a_.width));
-    s_.keys.resize(std::max(s_.keys.size(), a_.width * (kKeyChunk + 1)));
-    float* wide = s_.keys.data();
-    for (std::size_t r = 0; r < tile_.rows; ++r) {
-      widen(at(a_.q, head(r), query(r)), element_of(a_.storage), wide, a_.width);
-      float* to = s_.queries.data() + r / kRowBlock * kRowBlock * a_.width + r % kRowBlock;
-      for (std::size_t e = 0; e < a_.width; ++e) to[e * kRowBlock] = wide[e];
+  // Rows of binary32 that are evenly apart stay where they are, others are copied.
+  void find_queries() {
+    if (a_.storage == Storage::float32 && (group_ == 1 || a_.queries == 1)) {
+      queries_ = reinterpret_cast<const float*>(at(a_.q, head(0), query(0)));
+      query_pitch_ = group_ == 1 ? a_.q.row_stride : a_.q.head_stride;
+      return;
     }
+    s_.queries.resize(std::max(s_.queries.size(), tile_.rows * a_.width));
+    for (std::size_t r = 0; r < tile_.rows; ++r) {
+      widen(at(a_.q, head(r), query(r)), element_of(a_.storage), s_.queries.data() + r * a_.width,
+            a_.width);
+    }
+    queries_ = s_.queries.data();
+    query_pitch_ = static_cast<std::ptrdiff_t>(a_.width);
   }
 
-  // The rows of a chunk of keys or values: in place, or widened with zeros up to `pitch`.
+  // The rows of a chunk of keys or values, `pitch` floats apart and with zeros up to that: in place
+  // if they are so already, or if `any_pitch` will do for rows without zeros behind them.
   const float* rows_of_chunk(const AttentionInput& in, std::size_t chunk, std::size_t width,
-                             std::int64_t& pitch) {
+                             bool any_pitch, std::int64_t& pitch) {
     const std::size_t first = chunk * kKeyChunk;
-    if (a_.storage == Storage::float32 && static_cast<std::size_t>(pitch) == width) {
+    const bool whole = static_cast<std::size_t>(pitch) == width;
+    if (a_.storage == Storage::float32 && whole && (any_pitch || in.row_stride == pitch)) {
       pitch = in.row_stride;
       return reinterpret_cast<const float*>(at(in, tile_.key_head, first));
     }
@@ -109,12 +116,13 @@ class TileOfAttention {
     std::size_t begin = 0;
     while (begin < tile_.rows && end_of_keys(begin) <= chunk * kKeyChunk) ++begin;
     if (begin == tile_.rows) return;
+    s_.keys.resize(std::max(s_.keys.size(), a_.width * kKeyChunk));
     auto pitch = static_cast<std::int64_t>(a_.width);
-    const float* rows = rows_of_chunk(a_.k, chunk, a_.width, pitch);
+    const float* rows = rows_of_chunk(a_.k, chunk, a_.width, true, pitch);
     transpose(reinterpret_cast<const std::byte*>(rows), pitch * 4,
               reinterpret_cast<std::byte*>(s_.keys.data()), kKeyChunk * 4, a_.width,
               keys_of_chunk(chunk), 4);
-    kernels_.scores(s_.queries.data(), s_.keys.data(), a_.width, begin / kRowBlock * kRowBlock,
+    kernels_.scores(queries_, query_pitch_, s_.keys.data(), a_.width, begin / kRowBlock * kRowBlock,
                     tile_.rows, scores(chunk));
   }
 
@@ -179,19 +187,26 @@ class TileOfAttention {
       return;
     }
     auto pitch = static_cast<std::int64_t>(columns_);
-    const float* rows = rows_of_chunk(a_.v, chunk, a_.value_width, pitch);
+    // Rows far apart share few sets of the cache: where they are read often they are brought
+    // together.
+    const bool once = tile_.rows <= 2 * kRowBlock;
+    const float* rows = rows_of_chunk(a_.v, chunk, a_.value_width, once, pitch);
     kernels_.values(scores(chunk), states, tile_.rows, keys_of_chunk(chunk), rows, pitch, columns_,
                     s_.out.data(), columns_);
   }
 
   void store() {
+    const AttentionInput place = {a_.output.data, a_.output.batch_stride, a_.output.head_stride,
+                                  a_.output.row_stride};
     for (std::size_t r = 0; r < tile_.rows; ++r) {
       float* row = s_.out.data() + r * columns_;
-      kernels_.divide(row, s_.sums[r], columns_);
-      const AttentionInput as_input = {a_.output.data, a_.output.batch_stride,
-                                       a_.output.head_stride, a_.output.row_stride};
-      narrow(row, element_of(a_.storage), const_cast<std::byte*>(at(as_input, head(r), query(r))),
-             a_.value_width);
+      auto* to = const_cast<std::byte*>(at(place, head(r), query(r)));
+      if (a_.storage == Storage::float32) {
+        kernels_.divide(row, s_.sums[r], reinterpret_cast<float*>(to), a_.value_width);
+      } else {
+        kernels_.divide(row, s_.sums[r], row, a_.value_width);
+        narrow(row, element_of(a_.storage), to, a_.value_width);
+      }
     }
   }
 
@@ -200,6 +215,8 @@ class TileOfAttention {
   const Tile tile_;
   const std::size_t group_, columns_, chunks_;
   Scratch& s_;
+  const float* queries_ = nullptr;
+  std::ptrdiff_t query_pitch_ = 0;
 };
 
 }  // namespace

@@ -27,10 +27,10 @@ enum ChunkWeights : std::uint8_t { kAllPositive, kSomeZero, kAllZero };
 
 struct AttentionKernels {
   // scores[r * kKeyChunk + j] = query r · key j for begin ≤ r < end and every j of a chunk; `begin`
-  // is a multiple of kRowBlock. Element e of query r is at queries[(r / kRowBlock * width + e) *
-  // kRowBlock + r % kRowBlock], that of key j at keys[e * kKeyChunk + j].
-  void (*scores)(const float* queries, const float* keys, std::size_t width, std::size_t begin,
-                 std::size_t end, float* scores);
+  // is a multiple of kRowBlock. Element e of query r is at queries[r * pitch + e], that of key j at
+  // keys[e * kKeyChunk + j].
+  void (*scores)(const float* queries, std::ptrdiff_t pitch, const float* keys, std::size_t width,
+                 std::size_t begin, std::size_t end, float* scores);
 
   // Turns one row's dot products into weights, in place, for all chunks of `keys` keys, each
   // `pitch` floats after the one before it; keys that are not present weigh +0. Without `added`,
@@ -48,8 +48,8 @@ struct AttentionKernels {
                  std::size_t keys, const float* v, std::int64_t v_pitch, std::size_t columns,
                  float* out, std::size_t out_pitch);
 
-  // out[i] = out[i] / sum, NaNs canonical.
-  void (*divide)(float* out, float sum, std::size_t n);
+  // to[i] = from[i] / sum, NaNs canonical.
+  void (*divide)(const float* from, float sum, float* to, std::size_t n);
 
   // added[j] as an additive mask has it for a boolean one of n adjacent bytes.
   void (*absent)(const std::uint8_t* mask, float* added, std::size_t n);

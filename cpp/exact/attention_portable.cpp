@@ -12,17 +12,17 @@ namespace {
 
 constexpr float kAbsent = -std::numeric_limits<float>::infinity();
 
-void scores(const float* queries, const float* keys, std::size_t width, std::size_t begin,
-            std::size_t end, float* scores) {
+void scores(const float* queries, std::ptrdiff_t pitch, const float* keys, std::size_t width,
+            std::size_t begin, std::size_t end, float* scores) {
   for (std::size_t r = begin; r < end; ++r) {
-    const float* q = queries + r / kRowBlock * kRowBlock * width + r % kRowBlock;
+    const float* q = queries + static_cast<std::ptrdiff_t>(r) * pitch;
     for (std::size_t j = 0; j < kKeyChunk; ++j) {
       float dot = 0;
       for (std::size_t first = 0; first < width; first += kDotBlock) {
         const std::size_t last = width - first > kDotBlock ? first + kDotBlock : width;
         float p = 0;
         for (std::size_t e = first; e < last; ++e) {
-          p = std::fma(q[e * kRowBlock], keys[e * kKeyChunk + j], p);
+          p = std::fma(q[e], keys[e * kKeyChunk + j], p);
         }
         dot = first == 0 ? p : dot + p;
       }
@@ -97,8 +97,8 @@ void values(const float* weights, const std::uint8_t*, std::size_t rows, std::si
   }
 }
 
-void divide(float* out, float sum, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) out[i] = canonical(out[i] / sum);
+void divide(const float* from, float sum, float* to, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) to[i] = canonical(from[i] / sum);
 }
 
 void absent(const std::uint8_t* mask, float* added, std::size_t n) {

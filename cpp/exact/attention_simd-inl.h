@@ -55,8 +55,9 @@ HWY_INLINE void WithRows(size_t rows, F f) {
 
 // kRows × kVectors chains over the elements from `first` to `last`.
 template <size_t kRows>
-HWY_INLINE void ScoreChains(const float* HWY_RESTRICT queries, const float* HWY_RESTRICT keys,
-                            size_t first, size_t last, float* HWY_RESTRICT scores) {
+HWY_INLINE void ScoreChains(const float* HWY_RESTRICT queries, ptrdiff_t pitch,
+                            const float* HWY_RESTRICT keys, size_t first, size_t last,
+                            float* HWY_RESTRICT scores) {
   const Tag d;
   V p[kRows][kVectors];
   TORCHNOTARY_UNROLL
@@ -64,13 +65,16 @@ HWY_INLINE void ScoreChains(const float* HWY_RESTRICT queries, const float* HWY_
     TORCHNOTARY_UNROLL
     for (size_t v = 0; v < kVectors; ++v) p[r][v] = hn::Zero(d);
   }
+  const float* query[kRows];
+  TORCHNOTARY_UNROLL
+  for (size_t r = 0; r < kRows; ++r) query[r] = queries + static_cast<ptrdiff_t>(r) * pitch;
   for (size_t e = first; e < last; ++e) {
     V k[kVectors];
     TORCHNOTARY_UNROLL
     for (size_t v = 0; v < kVectors; ++v) k[v] = hn::LoadU(d, keys + e * kKeyChunk + v * kLanes);
     TORCHNOTARY_UNROLL
     for (size_t r = 0; r < kRows; ++r) {
-      const V q = hn::Set(d, queries[e * kRowBlock + r]);
+      const V q = hn::Set(d, query[r][e]);
       TORCHNOTARY_UNROLL
       for (size_t v = 0; v < kVectors; ++v) p[r][v] = hn::MulAdd(q, k[v], p[r][v]);
     }
@@ -85,15 +89,16 @@ HWY_INLINE void ScoreChains(const float* HWY_RESTRICT queries, const float* HWY_
   }
 }
 
-void Scores(const float* queries, const float* keys, size_t width, size_t begin, size_t end,
-            float* scores) {
+void Scores(const float* queries, ptrdiff_t pitch, const float* keys, size_t width, size_t begin,
+            size_t end, float* scores) {
   for (size_t r = begin; r < end; r += kRowBlock) {
     WithRows(end - r, [&](auto rows) {
       for (size_t j = 0; j < kKeyChunk; j += kVectors * kLanes) {
         size_t first = 0;
         do {
           const size_t last = std::min(width, first + kDotBlock);
-          ScoreChains<rows>(queries + r * width, keys + j, first, last, scores + r * kKeyChunk + j);
+          ScoreChains<rows>(queries + static_cast<ptrdiff_t>(r) * pitch, pitch, keys + j, first,
+                            last, scores + r * kKeyChunk + j);
           first = last;
         } while (first < width);
       }
@@ -339,14 +344,21 @@ void Values(const float* weights, const uint8_t* states, size_t rows, size_t key
   }
 }
 
-// n is a multiple of kLanes.
-void Divide(float* out, float sum, size_t n) {
+HWY_INLINE V Quotient(const float* from, float sum) {
   const Tag d;
-  const V nan = hn::Set(d, std::bit_cast<float>(kNan));
-  for (size_t i = 0; i < n; i += kLanes) {
-    const V o = hn::LoadU(d, out + i) / hn::Set(d, sum);
-    hn::StoreU(hn::IfThenElse(o == o, o, nan), d, out + i);
-  }
+  const V o = hn::LoadU(d, from) / hn::Set(d, sum);
+  return hn::IfThenElse(o == o, o, hn::Set(d, std::bit_cast<float>(kNan)));
+}
+
+void Divide(const float* from, float sum, float* to, size_t n) {
+  const Tag d;
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) hn::StoreU(Quotient(from + i, sum), d, to + i);
+  if (i == n) return;
+  float last[kLanes] = {};
+  std::copy(from + i, from + n, last);
+  hn::StoreU(Quotient(last, sum), d, last);
+  std::copy(last, last + (n - i), to + i);
 }
 
 void Absent(const uint8_t* mask, float* added, size_t n) {
