@@ -107,6 +107,17 @@ class TileOfAttention {
     return s_.values.data();
   }
 
+  // Asks for the rows of the chunk after this one, which few queries leave no time to wait for.
+  void prefetch_next(const AttentionInput& in, std::size_t chunk, std::size_t width) const {
+    if (tile_.rows > kRowBlock || chunk + 1 == chunks_) return;
+    for (std::size_t j = 0; j < keys_of_chunk(chunk + 1); ++j) {
+      const std::byte* row = at(in, tile_.key_head, (chunk + 1) * kKeyChunk + j);
+      for (std::size_t i = 0; i < width * element_size(a_.storage); i += 64) {
+        __builtin_prefetch(row + i, 0, 2);
+      }
+    }
+  }
+
   std::size_t keys_of_chunk(std::size_t chunk) const {
     return std::min(kKeyChunk, a_.keys - chunk * kKeyChunk);
   }
@@ -116,6 +127,7 @@ class TileOfAttention {
     std::size_t begin = 0;
     while (begin < tile_.rows && end_of_keys(begin) <= chunk * kKeyChunk) ++begin;
     if (begin == tile_.rows) return;
+    prefetch_next(a_.k, chunk, a_.width);
     s_.keys.resize(std::max(s_.keys.size(), a_.width * kKeyChunk));
     auto pitch = static_cast<std::int64_t>(a_.width);
     const float* rows = rows_of_chunk(a_.k, chunk, a_.width, true, pitch);
@@ -187,6 +199,7 @@ class TileOfAttention {
       return;
     }
     auto pitch = static_cast<std::int64_t>(columns_);
+    prefetch_next(a_.v, chunk, a_.value_width);
     // Rows far apart share few sets of the cache: where they are read often they are brought
     // together.
     const bool once = tile_.rows <= 2 * kRowBlock;
