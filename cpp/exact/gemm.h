@@ -1,0 +1,94 @@
+// Products with weights that were packed once, under exact/1 (docs/exact-profile.md, section 3).
+//
+// Every element of a result is the same whatever the shapes, the tasks and the CPU path: one chain
+// of fma over each 256 values of k, these sums added in order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "exact/storage.h"
+#include "hashing/cpu.h"
+#include "hashing/parallel.h"
+
+namespace torchnotary::exact {
+
+// Element (i, j) lies at data + (i * row_stride + j * column_stride) elements. Strides of 0 repeat.
+struct Matrix {
+  const void* data = nullptr;
+  Storage storage = Storage::float32;
+  std::ptrdiff_t row_stride = 0;
+  std::ptrdiff_t column_stride = 1;
+};
+
+// Where a result goes; the elements of a row are neighbours.
+struct MatrixOut {
+  void* data = nullptr;
+  Storage storage = Storage::float32;
+  std::ptrdiff_t row_stride = 0;
+};
+
+// `count` values of the result's row `row`, from `column` on, to be replaced. They are binary32;
+// what is left must be canonical in its NaNs (storage.h) where it is stored as float32.
+using RowFunction = void (*)(const void* context, std::size_t row, std::size_t column,
+                             std::size_t count, float* values);
+
+// What follows the dot products, while their values are still in the cache.
+struct Epilogue {
+  // A vector of one value a column, added; null for none. Its elements are neighbours.
+  const void* bias = nullptr;
+  Storage bias_storage = Storage::float32;
+
+  // Runs after the bias; null for none. With `of_stored` it sees the values as the result's storage
+  // would hold them, as a second operator after this one would; without, the unrounded ones.
+  RowFunction function = nullptr;
+  const void* context = nullptr;
+  bool of_stored = true;
+};
+
+// The weights W (n rows of k) of linear(x, W) = x Wᵀ, laid out for the kernels of one CPU path in
+// memory of the caller's. A small value to be copied; it owns nothing.
+class PackedMatrix {
+ public:
+  // The bytes that pack() fills: the weights', with n rounded up to 16 rows.
+  static std::size_t size(std::size_t n, std::size_t k, Storage storage);
+
+  // Packs for cpu_path(). `memory` begins at a multiple of 64. Each of W's elements is kept as it
+  // is, in its storage.
+  static PackedMatrix pack(const Matrix& weights, std::size_t n, std::size_t k, void* memory,
+                           ParallelFor parallel);
+
+  // The same pack, found at another address: that of a sealed copy.
+  PackedMatrix at(const void* memory) const {
+    PackedMatrix moved = *this;
+    moved.memory_ = memory;
+    return moved;
+  }
+
+  std::size_t n() const { return n_; }
+  std::size_t k() const { return k_; }
+  Storage storage() const { return storage_; }
+  CpuPath path() const { return path_; }
+  const void* memory() const { return memory_; }
+
+ private:
+  std::size_t n_ = 0, k_ = 0;
+  Storage storage_ = Storage::float32;
+  CpuPath path_ = CpuPath::portable;
+  const void* memory_ = nullptr;
+};
+
+// out (m by W.n()) = a (m by W.k()) Wᵀ, then the epilogue.
+void linear(const Matrix& a, std::size_t m, const PackedMatrix& weights, const Epilogue& epilogue,
+            const MatrixOut& out, ParallelFor parallel);
+
+// Writes rows [row, row + rows) × k [k, k + k_count) of a left operand: element (i, j) of them at
+// tile[i * 256 + j]. Called from any thread.
+using FillRows = FunctionRef<void(std::size_t row, std::size_t rows, std::size_t k,
+                                  std::size_t k_count, float* tile)>;
+
+// linear() of an operand that is made as it is read, such as the patches of a convolution.
+void linear_filled(FillRows fill, std::size_t m, const PackedMatrix& weights,
+                   const Epilogue& epilogue, const MatrixOut& out, ParallelFor parallel);
+
+}  // namespace torchnotary::exact
