@@ -112,7 +112,10 @@ class Block {
                  .c_stride = sums_.stride,
                  .first = k == 0,
                  .last = last,
-                 .bias = nullptr};
+                 .bias = nullptr,
+                 .next = nullptr,
+                 .next_stride = left.stride,
+                 .next_rows = 0};
 
     const std::size_t side = kernels.side_by_side[height - 1];
     for (std::size_t i = 0; i < count_;) {
@@ -123,6 +126,11 @@ class Block {
       tile.b = views[i].b;
       tile.b_stride = views[i].stride;
       tile.c = sums + column;
+      if (left.a != copy) {
+        const Range next = part_of(height, count_, i);
+        tile.next_rows = next.size();
+        tile.next = left.a + static_cast<std::ptrdiff_t>(height + next.begin) * left.stride;
+      }
       if (last && product_.epilogue.bias != nullptr) tile.bias = bias_ + column;
       if (wide) {
         tile.panel_stride =
