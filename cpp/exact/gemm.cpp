@@ -5,6 +5,7 @@
 
 #include "exact/environment.h"
 #include "exact/gemm_blocks.h"
+#include "tensor/transpose.h"
 
 namespace torchnotary::exact {
 namespace {
@@ -46,6 +47,12 @@ RowsView view_rows(const GemmKernels& kernels, const Matrix& a, std::size_t row,
   };
   if (a.storage == Storage::float32 && a.column_stride == 1) {
     return {reinterpret_cast<const float*>(at(0)), a.row_stride};
+  }
+  if (a.storage == Storage::float32 && a.row_stride == 1) {
+    transpose(reinterpret_cast<const std::byte*>(at(0)),
+              a.column_stride * static_cast<std::ptrdiff_t>(item),
+              reinterpret_cast<std::byte*>(tile), kBlock * sizeof(float), rows, k_count, item);
+    return {tile, static_cast<std::ptrdiff_t>(kBlock)};
   }
   for (std::size_t i = 0; i < rows; ++i) {
     float* to = tile + i * kBlock;

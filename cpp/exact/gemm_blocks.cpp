@@ -19,11 +19,6 @@ constexpr double kReadCost = 16;
 // What a task's sums may take of the second-level cache.
 constexpr std::size_t kTaskRows = 256;
 
-// The i-th of `parts` parts of n things, which differ by one at most.
-Range part_of(std::size_t n, std::size_t parts, std::size_t i) {
-  return {n * i / parts, n * (i + 1) / parts};
-}
-
 // Where the sums of one block of columns are kept: in the result itself where it can hold them.
 struct Sums {
   float* values;  // of the block's first row and column

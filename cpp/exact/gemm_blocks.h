@@ -48,6 +48,11 @@ struct Range {
   std::size_t size() const { return end - begin; }
 };
 
+// The i-th of `parts` parts of n things, which differ by one at most.
+inline Range part_of(std::size_t n, std::size_t parts, std::size_t i) {
+  return {n * i / parts, n * (i + 1) / parts};
+}
+
 // Computes these rows and panels of the product, on the calling thread.
 void compute(const Product& product, Range rows, Range panels);
 

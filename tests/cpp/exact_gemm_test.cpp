@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <random>
 #include <vector>
 
@@ -14,11 +13,9 @@
 namespace torchnotary::exact {
 namespace {
 
-using Get = std::function<float(std::size_t, std::size_t)>;
-
 // dot(a, b) of length k, as the page says it.
-float dot(std::size_t k, const std::function<float(std::size_t)>& a,
-          const std::function<float(std::size_t)>& b) {
+template <class Left, class Right>
+float dot(std::size_t k, const Left& a, const Right& b) {
   float result = 0;
   for (std::size_t j = 0; j * 256 < k; ++j) {
     float p = 0;
@@ -195,7 +192,186 @@ TEST_P(ExactGemm, ThreadsAndTasksChangeNothing) {
   expect_linear(1, 3000, 300, Storage::float32, Storage::float32, Storage::float32, true, false, 3);
 }
 
+TEST_P(ExactGemm, RowsThatAreMadeAsTheyAreReadGiveWhatStoredOnesGive) {
+  constexpr std::size_t kM = 19, kN = 33, kK = 300;
+  Elements a(kM * kK, Storage::float32, 1, false), w(kN * kK, Storage::bfloat16, 2, false);
+  std::vector<float> expected(kM * kN), out(kM * kN);
+  Packed packed({w.data(), Storage::bfloat16, 1, kN}, kN, kK);
+  linear({a.data(), Storage::float32, kK, 1}, kM, packed.matrix, {},
+         {expected.data(), Storage::float32, kN}, kSerial);
+  const auto fill = [&](std::size_t row, std::size_t rows, std::size_t k, std::size_t k_count,
+                        float* tile) {
+    for (std::size_t i = 0; i < rows; ++i) {
+      for (std::size_t j = 0; j < k_count; ++j) {
+        tile[i * 256 + j] = a.get((row + i) * kK + k + j);
+      }
+    }
+  };
+  linear_filled(fill, kM, packed.matrix, {}, {out.data(), Storage::float32, kN}, Threads(2));
+  EXPECT_EQ(out, expected);
+}
+
+// Rows and columns as the function of an epilogue sees them, and the values that it leaves.
+TEST_P(ExactGemm, AFunctionOfStoredValuesIsASecondOperator) {
+  constexpr std::size_t kM = 21, kN = 100, kK = 9;
+  for (const Storage storage : kStorages) {
+    Elements a(kM * kK, storage, 1, true), w(kN * kK, storage, 2, false), b(kN, storage, 3, false),
+        plain(kM * kN, storage, 4, false), out(kM * kN, storage, 5, false);
+    Packed packed({w.data(), storage, kK, 1}, kN, kK);
+    Epilogue epilogue = {.bias = b.data(), .bias_storage = storage};
+    linear({a.data(), storage, kK, 1}, kM, packed.matrix, epilogue, {plain.data(), storage, kN},
+           kSerial);
+    epilogue.function = [](const void*, std::size_t row, std::size_t column, std::size_t count,
+                           float* values) {
+      for (std::size_t i = 0; i < count; ++i) {
+        values[i] = canonical(values[i] * 3 + static_cast<float>(row * kN + column + i));
+      }
+    };
+    linear({a.data(), storage, kK, 1}, kM, packed.matrix, epilogue, {out.data(), storage, kN},
+           Threads(2));
+    for (std::size_t i = 0; i < kM * kN; ++i) {
+      ASSERT_EQ(out.bits(i), stored(plain.get(i) * 3 + static_cast<float>(i), storage)) << i;
+    }
+  }
+}
+
+// How one operand of a batched product lies in memory.
+struct Layout {
+  Matrix matrix;
+  BatchStrides batch;
+  float get(const Elements& elements, std::size_t b0, std::size_t b1, std::size_t i,
+            std::size_t j) const {
+    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(b0) * batch[0] +
+                              static_cast<std::ptrdiff_t>(b1) * batch[1] +
+                              static_cast<std::ptrdiff_t>(i) * matrix.row_stride +
+                              static_cast<std::ptrdiff_t>(j) * matrix.column_stride;
+    return elements.get(static_cast<std::size_t>(at));
+  }
+};
+
+class ExactMatmul : public EveryCpuPath {
+ protected:
+  // Every operand in memory for `rows` by `columns`, in one of several layouts.
+  static Layout layout(Elements& elements, std::size_t rows, std::size_t columns, int kind) {
+    const auto r = static_cast<std::ptrdiff_t>(rows), c = static_cast<std::ptrdiff_t>(columns);
+    const Storage storage = elements.storage();
+    switch (kind) {
+      case 0:  // row after row
+        return {{elements.data(), storage, c, 1}, {3 * r * c, r * c}};
+      case 1:  // column after column, with a gap
+        return {{elements.data(), storage, 1, r + 1}, {3 * (r + 1) * c, (r + 1) * c}};
+      case 2:  // every third element, rows interleaved between the items
+        return {{elements.data(), storage, 9 * c, 3}, {9 * r * c, 3 * c}};
+      default:  // one row and one item for all
+        return {{elements.data(), storage, 0, 1}, {0, 0}};
+    }
+  }
+
+  void expect_matmul(std::size_t m, std::size_t n, std::size_t k, int a_kind, int b_kind,
+                     int c_kind, Storage storage, float alpha, float beta, std::size_t threads,
+                     bool special = true) {
+    SCOPED_TRACE(testing::Message()
+                 << m << " × " << n << " × " << k << ", layouts " << a_kind << b_kind << c_kind
+                 << ", storage " << int(storage) << ", alpha " << alpha << ", beta " << beta);
+    const auto size = [](std::size_t rows, std::size_t columns) {
+      return 20 * (rows + 2) * (columns + 2);
+    };
+    Elements a(size(m, k), storage, 1, special), b(size(k, n), storage, 2, special),
+        c(size(m, n), storage, 3, special), out(6 * m * n, storage, 4, false);
+    const Layout la = layout(a, m, k, a_kind), lb = layout(b, k, n, b_kind),
+                 lc = layout(c, m, n, c_kind);
+    const auto sm = static_cast<std::ptrdiff_t>(m), sn = static_cast<std::ptrdiff_t>(n);
+    const Batch batch = {.sizes = {2, 3},
+                         .a = la.batch,
+                         .b = lb.batch,
+                         .c = lc.batch,
+                         .out = {3 * sm * sn, sm * sn}};
+    matmul(la.matrix, lb.matrix, m, n, k, batch, {alpha, beta, lc.matrix},
+           {out.data(), storage, sn}, Threads(threads));
+    for (std::size_t at = 0; at < 6 * m * n; ++at) {
+      const std::size_t item = at / (m * n), b0 = item / 3, b1 = item % 3, i = at / n % m,
+                        j = at % n;
+      float value = dot(
+          k, [&](std::size_t x) { return la.get(a, b0, b1, i, x); },
+          [&](std::size_t x) { return lb.get(b, b0, b1, x, j); });
+      if (alpha != 1) value = value * alpha;
+      const float added = lc.get(c, b0, b1, i, j);
+      if (beta == 1) value = value + added;
+      if (beta != 0 && beta != 1) value = value + added * beta;
+      ASSERT_EQ(out.bits(at), stored(value, storage)) << item << ": " << i << ", " << j;
+    }
+  }
+};
+
+TEST_P(ExactMatmul, EveryLayoutOfTheOperandsIsTheReference) {
+  for (const int a : {0, 1, 2, 3}) {
+    for (const int b : {0, 1, 2, 3}) {
+      for (const Storage storage : kStorages) {
+        expect_matmul(5, 37, 270, a, b, 0, storage, 1, 0, 2);
+        expect_matmul(40, 64, 20, a, b, 0, storage, 1, 0, 2);
+      }
+    }
+  }
+}
+
+TEST_P(ExactMatmul, AlphaMultipliesAndBetaAddsAsThePageSays) {
+  for (const int c : {0, 1, 2, 3}) {
+    for (const float alpha : {1.0f, 0.125f, -0.3f, 0.0f}) {
+      for (const float beta : {0.0f, 1.0f, -0.7f}) {
+        for (const Storage storage : kStorages) {
+          expect_matmul(9, 20, 33, 0, 1, c, storage, alpha, beta, 3);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(ExactMatmul, SizesOfZeroAndOneHaveTheirResults) {
+  for (const std::size_t m : {0, 1, 2}) {
+    for (const std::size_t n : {0, 1, 50}) {
+      for (const std::size_t k : {0, 1, 256, 257}) {
+        expect_matmul(m, n, k, 0, 0, 0, Storage::float32, 1, 0, 2);
+        expect_matmul(m, n, k, 1, 1, 0, Storage::float32, 0.5f, 1, 2);
+      }
+    }
+  }
+}
+
+TEST_P(ExactMatmul, ManySmallAndFewLargeProductsAreSharedOutAlike) {
+  for (const std::size_t threads : {1, 2, 3, 7}) {
+    expect_matmul(3, 5, 7, 0, 1, 0, Storage::float32, 1, 0, threads);
+    expect_matmul(90, 200, 50, 0, 1, 0, Storage::float32, 1, 0, threads);
+  }
+  expect_matmul(300, 900, 2, 0, 1, 0, Storage::float32, 1, 0, 3);
+}
+
+TEST_P(ExactMatmul, ColumnsThatAreMadeAsTheyAreReadTakeTheBiasOfTheirRow) {
+  constexpr std::size_t kM = 10, kN = 70, kK = 300, kItems = 2;
+  Elements a(kM * kK, Storage::float32, 1, false), b(kItems * kK * kN, Storage::float32, 2, true),
+      bias(kM, Storage::float32, 3, false), out(kItems * kM * kN, Storage::float32, 4, false);
+  const auto fill = [&](std::size_t item, std::size_t k, std::size_t k_count, std::size_t column,
+                        std::size_t columns, float* tile, std::size_t stride) {
+    for (std::size_t i = 0; i < k_count; ++i) {
+      for (std::size_t j = 0; j < columns; ++j) {
+        tile[i * stride + j] = b.get((item * kK + k + i) * kN + column + j);
+      }
+    }
+  };
+  const Batch batch = {.sizes = {kItems, 1}, .out = {kM * kN, 0}};
+  matmul_filled({a.data(), Storage::float32, kK, 1}, fill, kM, kN, kK, batch,
+                static_cast<const float*>(bias.data()), {out.data(), Storage::float32, kN},
+                Threads(2));
+  for (std::size_t at = 0; at < kItems * kM * kN; ++at) {
+    const std::size_t item = at / (kM * kN), i = at / kN % kM, j = at % kN;
+    const float value = dot(
+        kK, [&](std::size_t x) { return a.get(i * kK + x); },
+        [&](std::size_t x) { return b.get((item * kK + x) * kN + j); });
+    ASSERT_EQ(out.bits(at), stored(value + bias.get(i), Storage::float32)) << at;
+  }
+}
+
 TORCHNOTARY_ON_EVERY_CPU_PATH(ExactGemm);
+TORCHNOTARY_ON_EVERY_CPU_PATH(ExactMatmul);
 
 }  // namespace
 }  // namespace torchnotary::exact
