@@ -10,6 +10,9 @@
 namespace torchnotary::exact {
 namespace {
 
+// Of one task, so that its sums stay in the second-level cache.
+constexpr std::size_t kLinearRows = 256;
+
 using Left = decltype(Product::left);
 
 void run_linear(Left left, std::size_t m, const PackedMatrix& weights, const Epilogue& epilogue,
@@ -30,7 +33,7 @@ void run_linear(Left left, std::size_t m, const PackedMatrix& weights, const Epi
   };
   const Product product = {kernels,           m,   weights.n(), k_all, panels,
                            weights.storage(), out, epilogue,    left,  right};
-  const Parts parts(kernels, m, panels, k_all);
+  const Parts parts(kernels, m, panels, k_all, kLinearRows, 1);
   for_each_task(parallel, parts.count(),
                 [&](std::size_t part) { compute(product, parts.rows(part), parts.panels(part)); });
 }
@@ -72,16 +75,6 @@ void linear(const Matrix& a, std::size_t m, const PackedMatrix& weights, const E
   const GemmKernels& kernels = gemm_kernels(weights.path());
   const auto left = [&](std::size_t row, std::size_t rows, std::size_t k, std::size_t k_count,
                         float* tile) { return view_rows(kernels, a, row, rows, k, k_count, tile); };
-  run_linear(left, m, weights, epilogue, out, parallel);
-}
-
-void linear_filled(FillRows fill, std::size_t m, const PackedMatrix& weights,
-                   const Epilogue& epilogue, const MatrixOut& out, ParallelFor parallel) {
-  const auto left = [&](std::size_t row, std::size_t rows, std::size_t k, std::size_t k_count,
-                        float* tile) -> RowsView {
-    fill(row, rows, k, k_count, tile);
-    return {tile, static_cast<std::ptrdiff_t>(kBlock)};
-  };
   run_linear(left, m, weights, epilogue, out, parallel);
 }
 

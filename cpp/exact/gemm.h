@@ -1,5 +1,5 @@
-// Products of matrices under exact/1 (docs/exact-profile.md, section 3): weights packed once
-// (`linear`), activations on both sides (`matmul`), and operands that are made as they are read.
+// Products of matrices under exact/1 (docs/exact-profile.md, section 3): with weights that are
+// packed once (`linear`), and of activations by activations (`matmul`).
 //
 // Every element of a result is the same whatever the shapes, the tasks and the CPU path: one chain
 // of fma over each 256 values of k, these sums added in order.
@@ -84,21 +84,6 @@ class PackedMatrix {
 void linear(const Matrix& a, std::size_t m, const PackedMatrix& weights, const Epilogue& epilogue,
             const MatrixOut& out, ParallelFor parallel);
 
-// Writes rows [row, row + rows) × k [k, k + k_count) of a left operand: element (i, j) of them at
-// tile[i * 256 + j]. Called from any thread.
-using FillRows = FunctionRef<void(std::size_t row, std::size_t rows, std::size_t k,
-                                  std::size_t k_count, float* tile)>;
-
-// linear() of an operand that is made as it is read, such as the patches of a convolution.
-void linear_filled(FillRows fill, std::size_t m, const PackedMatrix& weights,
-                   const Epilogue& epilogue, const MatrixOut& out, ParallelFor parallel);
-
-// Writes k [k, k + k_count) × columns [column, column + columns) of a right operand of `item`:
-// element (i, j) of them at tile[i * stride + j]. Called from any thread.
-using FillColumns =
-    FunctionRef<void(std::size_t item, std::size_t k, std::size_t k_count, std::size_t column,
-                     std::size_t columns, float* tile, std::size_t stride)>;
-
 // Two axes of independent products. Item (i, j) of an operand begins at i * strides[0] + j *
 // strides[1] elements after its data; strides of 0 broadcast.
 using BatchStrides = std::array<std::ptrdiff_t, 2>;
@@ -118,12 +103,5 @@ struct Scaling {
 // strides and storages.
 void matmul(const Matrix& a, const Matrix& b, std::size_t m, std::size_t n, std::size_t k,
             const Batch& batch, const Scaling& scaling, const MatrixOut& out, ParallelFor parallel);
-
-// matmul() of a right operand that is made as it is read, `row_bias` (one value for each of the m
-// rows, float32; null for none) added: a convolution whose left operand is its weights. The
-// FillColumns' item counts the batch in row-major order.
-void matmul_filled(const Matrix& a, FillColumns fill, std::size_t m, std::size_t n, std::size_t k,
-                   const Batch& batch, const float* row_bias, const MatrixOut& out,
-                   ParallelFor parallel);
 
 }  // namespace torchnotary::exact

@@ -6,18 +6,15 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <thread>
 
 namespace torchnotary::exact {
 namespace {
-
-constexpr std::size_t kBlockPanels = kBlockColumns / kUnit;
 
 // Some 20 µs, in multiplications: below that, handing out tasks costs more than it gains.
 constexpr double kTaskCost = 1e6;
 // Reading a weight from memory takes as long as so many multiplications.
 constexpr double kReadCost = 16;
-// What a task's sums may take of the second-level cache.
-constexpr std::size_t kTaskRows = 256;
 
 // Where the sums of one block of columns are kept: in the result itself where it can hold them.
 struct Sums {
@@ -92,7 +89,6 @@ class Block {
   void run_row_of_tiles(Range rows, std::size_t k, std::size_t k_count, const PanelView* views) {
     const GemmKernels& kernels = product_.kernels;
     const std::size_t height = rows.size(), storage = static_cast<std::size_t>(product_.b_storage);
-    const std::ptrdiff_t item = static_cast<std::ptrdiff_t>(element_size(product_.b_storage));
     alignas(64) float copy[kMaxRows * kBlock];
     const RowsView left = product_.left(rows_.begin + rows.begin, height, k, k_count, copy);
     float* sums = sums_.values + static_cast<std::ptrdiff_t>(rows.begin) * sums_.stride;
@@ -112,12 +108,10 @@ class Block {
                  .next_stride = left.stride,
                  .next_rows = 0};
 
-    const std::size_t side = kernels.side_by_side[height - 1];
     for (std::size_t i = 0; i < count_;) {
       const std::size_t width = product_.panels.width(first_ + i);
       const std::size_t column = product_.panels.begin(first_ + i) * kUnit - column_;
-      const bool wide = side > 1 && i + side <= count_ && width == kernels.units &&
-                        product_.panels.width(first_ + i + side - 1) == width;
+      const std::size_t side = side_by_side(views, i, kernels.side_by_side[height - 1]);
       tile.b = views[i].b;
       tile.b_stride = views[i].stride;
       tile.c = sums + column;
@@ -127,18 +121,36 @@ class Block {
         tile.next = left.a + static_cast<std::ptrdiff_t>(height + next.begin) * left.stride;
       }
       if (last && product_.epilogue.bias != nullptr) tile.bias = bias_ + column;
-      if (wide) {
+      if (side > 1) {
         tile.panel_stride =
-            (static_cast<const char*>(views[i + 1].b) - static_cast<const char*>(views[i].b)) /
-            item;
-        kernels.wide[storage][height - 1](tile);
-        i += side;
+            apart(views, i) / static_cast<std::ptrdiff_t>(element_size(product_.b_storage));
+        kernels.wide[storage][height - 1][side - 1](tile);
       } else {
         kernels.tile[storage][width - 1][height - 1](tile);
-        ++i;
       }
+      i += side;
     }
     if (last) finish(rows, sums);
+  }
+
+  // Bytes from a panel to the next.
+  static std::ptrdiff_t apart(const PanelView* views, std::size_t i) {
+    return static_cast<const char*>(views[i + 1].b) - static_cast<const char*>(views[i].b);
+  }
+
+  // How many panels from the i-th on, `most` at most, one kernel can take: of the greatest width
+  // and equally far apart.
+  std::size_t side_by_side(const PanelView* views, std::size_t i, std::size_t most) const {
+    const auto full = [&](std::size_t panel) {
+      return product_.panels.width(first_ + panel) == product_.kernels.units;
+    };
+    std::size_t side = 1;
+    while (side < most && i + side < count_ && full(i + side) && full(i) &&
+           views[i + side].stride == views[i].stride &&
+           apart(views, i + side - 1) == apart(views, i)) {
+      ++side;
+    }
+    return side;
   }
 
   void finish(Range rows, float* sums) {
@@ -181,17 +193,22 @@ void compute(const Product& product, Range rows, Range panels) {
   }
 }
 
-Parts::Parts(const GemmKernels& kernels, std::size_t m, const Panels& panels, std::size_t k)
+Parts::Parts(const GemmKernels& kernels, std::size_t m, const Panels& panels, std::size_t k,
+             std::size_t most_rows, std::size_t row_weight)
     : m(m), tiles((m + kernels.rows - 1) / kernels.rows), panel_count(panels.count) {
+  // A few for each processor, so that none waits long for another. It is a number of tasks, on
+  // which no result depends.
+  static const double most = 4.0 * std::max(1u, std::thread::hardware_concurrency());
   const double weights = static_cast<double>(panels.units * kUnit) * static_cast<double>(k + 16);
   cost = weights * (static_cast<double>(m) + kReadCost) / kTaskCost;
-  row_parts = (m + kTaskRows - 1) / kTaskRows;
-  const double wanted = std::min(cost, 256.0);
-  // Halves whichever side is longer, so that a task reads as little as it can for its work.
-  while (static_cast<double>(count() * 2) <= wanted) {
-    const bool rows_can = row_parts * 2 <= tiles, panels_can = panel_parts * 2 <= panel_count;
+  row_parts = (m + most_rows - 1) / most_rows;
+  // Low tiles need several panels.
+  const std::size_t least = kernels.side_by_side[std::min(m, kernels.rows) - 1] > 1 ? 2 : 1;
+  while (static_cast<double>(count() * 2) <= std::min(cost, most)) {
+    const bool rows_can = row_parts * 2 <= tiles;
+    const bool panels_can = panel_parts * 2 * least <= panel_count;
     if (!rows_can && !panels_can) break;
-    const bool rows_longer = m * panel_parts > panels.units * kUnit * row_parts;
+    const bool rows_longer = m * panel_parts > panels.units * kUnit * row_parts * row_weight;
     if (rows_can && (rows_longer || !panels_can)) {
       row_parts *= 2;
     } else {

@@ -59,11 +59,14 @@ void compute(const Product& product, Range rows, Range panels);
 // Columns that are computed together, at most: 256 rows of b of them stay in the second-level
 // cache.
 inline constexpr std::size_t kBlockColumns = 768;
+inline constexpr std::size_t kBlockPanels = kBlockColumns / kUnit;
 
 // How a product is shared out: rows and panels in parts that differ by one tile and one panel at
-// most. Numbered so that neighbours share their panels.
+// most. Numbered so that neighbours share their panels. The longer side is halved first, so that a
+// task reads as little as it can for its work; rows only where they are `row_weight` times longer.
 struct Parts {
-  Parts(const GemmKernels& kernels, std::size_t m, const Panels& panels, std::size_t k);
+  Parts(const GemmKernels& kernels, std::size_t m, const Panels& panels, std::size_t k,
+        std::size_t most_rows, std::size_t row_weight);
 
   std::size_t count() const { return row_parts * panel_parts; }
   Range rows(std::size_t part) const;

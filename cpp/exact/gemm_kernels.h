@@ -17,6 +17,7 @@ inline constexpr std::size_t kBlock = 256;
 inline constexpr std::size_t kUnit = 16;
 inline constexpr std::size_t kMaxRows = 8;
 inline constexpr std::size_t kMaxUnits = 3;
+inline constexpr std::size_t kMaxSide = 4;
 
 // Element `i` after `from`, widened.
 inline float widen_element(const void* from, Storage storage, std::ptrdiff_t i) {
@@ -52,10 +53,10 @@ struct GemmKernels {
   std::size_t units;  // of the widest panel
   // [storage of b][units - 1][rows - 1], for one panel
   std::array<std::array<std::array<TileKernel, kMaxRows>, kMaxUnits>, 3> tile;
-  // Low tiles of several panels of the greatest width side by side, so that there are enough
-  // independent chains: how many panels, and [storage of b][rows - 1].
+  // Low tiles take several panels of the greatest width side by side, so that there are enough
+  // independent chains: up to how many, and [storage of b][rows - 1][panels - 1].
   std::array<std::size_t, kMaxRows> side_by_side;
-  std::array<std::array<TileKernel, kMaxRows>, 3> wide;
+  std::array<std::array<std::array<TileKernel, kMaxSide>, kMaxRows>, 3> wide;
 
   // `count` neighbouring elements, widened.
   void (*widen)(const void* from, Storage storage, std::size_t count, float* to);

@@ -46,6 +46,12 @@ constexpr std::array<TileKernel, kMaxRows> heights(std::index_sequence<kRow...>)
   return {run_tile<kStorage, kRow + 1>...};
 }
 
+template <Storage kStorage, std::size_t... kRow>
+constexpr std::array<std::array<TileKernel, kMaxSide>, kMaxRows> alone(
+    std::index_sequence<kRow...>) {
+  return {std::array<TileKernel, kMaxSide>{run_tile<kStorage, kRow + 1>}...};
+}
+
 constexpr auto kHeights = std::make_index_sequence<kRows>();
 constexpr auto kFloat32 = heights<Storage::float32>(kHeights);
 constexpr auto kBfloat16 = heights<Storage::bfloat16>(kHeights);
@@ -53,11 +59,13 @@ constexpr auto kFloat16 = heights<Storage::float16>(kHeights);
 
 }  // namespace
 
-constinit const GemmKernels kGemmPortable = {.rows = kRows,
-                                             .units = 1,
-                                             .tile = {{{kFloat32}, {kBfloat16}, {kFloat16}}},
-                                             .side_by_side = {1, 1, 1, 1},
-                                             .wide = {kFloat32, kBfloat16, kFloat16},
-                                             .widen = widen};
+constinit const GemmKernels kGemmPortable = {
+    .rows = kRows,
+    .units = 1,
+    .tile = {{{kFloat32}, {kBfloat16}, {kFloat16}}},
+    .side_by_side = {1, 1, 1, 1},
+    .wide = {alone<Storage::float32>(kHeights), alone<Storage::bfloat16>(kHeights),
+             alone<Storage::float16>(kHeights)},
+    .widen = widen};
 
 }  // namespace torchnotary::exact

@@ -180,7 +180,7 @@ void Widen(const void* from, Storage storage, size_t count, float* to) {
 // each of which waits four cycles for its own last step.
 constexpr size_t SideBySide(size_t height) {
   const size_t panels = 12 / (height * kUnits * kVectors);
-  return panels < 1 ? 1 : panels > 4 ? 4 : panels;
+  return panels < 1 ? 1 : HWY_MIN(panels, kMaxSide);
 }
 
 template <Storage kStorage, size_t kWidth, size_t... kRow>
@@ -194,9 +194,15 @@ constexpr std::array<std::array<TileKernel, kMaxRows>, kMaxUnits> Widths(
   return {Heights<kStorage, kWidth + 1>(std::make_index_sequence<kRows>())...};
 }
 
+template <Storage kStorage, size_t kHeight, size_t... kPanel>
+constexpr std::array<TileKernel, kMaxSide> Abreast(std::index_sequence<kPanel...>) {
+  return {RunTile<kStorage, kUnits, kHeight, kPanel + 1>...};
+}
+
 template <Storage kStorage, size_t... kRow>
-constexpr std::array<TileKernel, kMaxRows> Wide(std::index_sequence<kRow...>) {
-  return {RunTile<kStorage, kUnits, kRow + 1, SideBySide(kRow + 1)>...};
+constexpr std::array<std::array<TileKernel, kMaxSide>, kMaxRows> Wide(
+    std::index_sequence<kRow...>) {
+  return {Abreast<kStorage, kRow + 1>(std::make_index_sequence<SideBySide(kRow + 1)>())...};
 }
 
 template <size_t... kRow>

@@ -1,6 +1,6 @@
 // matmul: products of activations, whose right operand is copied into panels as it is read.
 #include <algorithm>
-#include <cstring>
+#include <array>
 
 #include "exact/environment.h"
 #include "exact/gemm.h"
@@ -13,8 +13,10 @@ namespace {
 // Up to so many rows of tiles read b faster where it lies than from a copy.
 constexpr std::size_t kDirectTiles = 4;
 
+// Of one task: each copies its panels for itself.
+constexpr std::size_t kMatmulRows = 1024, kRowWeight = 4;
+
 struct Item {
-  std::size_t index;            // row-major
   std::ptrdiff_t a, b, c, out;  // elements from the data of each
 };
 
@@ -22,7 +24,7 @@ Item item_of(const Batch& batch, std::size_t index) {
   const auto i = static_cast<std::ptrdiff_t>(index / batch.sizes[1]);
   const auto j = static_cast<std::ptrdiff_t>(index % batch.sizes[1]);
   const auto at = [&](const BatchStrides& strides) { return i * strides[0] + j * strides[1]; };
-  return {index, at(batch.a), at(batch.b), at(batch.c), at(batch.out)};
+  return {at(batch.a), at(batch.b), at(batch.c), at(batch.out)};
 }
 
 const void* moved(const void* data, Storage storage, std::ptrdiff_t elements) {
@@ -41,7 +43,7 @@ Matrix moved(Matrix matrix, std::ptrdiff_t elements) {
 void for_each_part(const GemmKernels& kernels, std::size_t m, const Panels& panels, std::size_t k,
                    const Batch& batch, ParallelFor parallel,
                    FunctionRef<void(const Item& item, Range rows, Range panels)> compute) {
-  const Parts parts(kernels, m, panels, k);
+  const Parts parts(kernels, m, panels, k, kMatmulRows, kRowWeight);
   const std::size_t total = batch.sizes[0] * batch.sizes[1] * parts.count();
   const double part_cost = parts.cost / static_cast<double>(parts.count());
   const double wanted = static_cast<double>(total) * std::min(part_cost, 1.0);
@@ -89,32 +91,35 @@ Epilogue scaled(const ScalingOfItem& of_item) {
   return {.function = scale_row, .context = &of_item, .of_stored = false};
 }
 
-void add_to_row(const void* context, std::size_t row, std::size_t, std::size_t count,
-                float* values) {
-  const float bias = static_cast<const float*>(context)[row];
-  for (std::size_t i = 0; i < count; ++i) values[i] = canonical(values[i] + bias);
+// Room for the panels [first, first + count) of one block of k.
+void place_panels(const Panels& panels, std::size_t first, std::size_t count, std::size_t item,
+                  std::byte** to) {
+  const auto offset = [&](std::size_t panel) {
+    return (panels.begin(panel) - panels.begin(first)) * kUnit * kBlock * item;
+  };
+  auto* const bytes = static_cast<std::byte*>(scratch(Slot::panels, offset(first + count)));
+  for (std::size_t i = 0; i < count; ++i) to[i] = bytes + offset(first + i);
 }
 
-// Room for the panels [first, first + count) of one block of k; panel i begins at bytes(i).
-class PanelBuffer {
- public:
-  PanelBuffer(const Panels& panels, std::size_t first, std::size_t count, std::size_t item)
-      : panels_(panels),
-        first_(first),
-        item_(item),
-        bytes_(static_cast<std::byte*>(scratch(Slot::panels, offset(count)))) {}
-
-  std::byte* at(std::size_t i) const { return bytes_ + offset(i); }
-
- private:
-  std::size_t offset(std::size_t i) const {
-    return (panels_.begin(first_ + i) - panels_.begin(first_)) * kUnit * kBlock * item_;
+// Views of the panels [first, first + count) of b at one block of k: of b itself, all but a ragged
+// last one, if `direct`, and of copies.
+void view_panels(const Matrix& b, std::size_t n, bool direct, std::size_t k, std::size_t k_count,
+                 const Panels& panels, std::size_t first, std::size_t count, PanelView* views) {
+  const bool ragged = first + count == panels.count && n % kUnit != 0;
+  const std::size_t whole = direct ? count - (ragged ? 1 : 0) : 0;
+  for (std::size_t i = 0; i < whole; ++i) {
+    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(k) * b.row_stride +
+                              static_cast<std::ptrdiff_t>(panels.begin(first + i) * kUnit);
+    views[i] = {moved(b.data, b.storage, at), b.row_stride};
   }
-
-  const Panels& panels_;
-  const std::size_t first_, item_;
-  std::byte* const bytes_;
-};
+  if (whole == count) return;
+  std::array<std::byte*, kBlockPanels> to;
+  place_panels(panels, first + whole, count - whole, element_size(b.storage), to.data());
+  copy_panels(b, n, k, k_count, panels, first + whole, count - whole, to.data());
+  for (std::size_t i = whole; i < count; ++i) {
+    views[i] = {to[i - whole], static_cast<std::ptrdiff_t>(panels.width(first + i) * kUnit)};
+  }
+}
 
 }  // namespace
 
@@ -124,79 +129,24 @@ void matmul(const Matrix& a, const Matrix& b, std::size_t m, std::size_t n, std:
   if (m == 0 || n == 0 || batch.sizes[0] == 0 || batch.sizes[1] == 0) return;
   const GemmKernels& kernels = gemm_kernels(cpu_path());
   const Panels panels(n, kernels.units);
-  const std::size_t item_size = element_size(b.storage);
   const bool direct = b.column_stride == 1 && m <= kDirectTiles * kernels.rows;
-  for_each_part(
-      kernels, m, panels, k, batch, parallel, [&](const Item& item, Range rows, Range part) {
-        const Matrix left_matrix = moved(a, item.a), right_matrix = moved(b, item.b);
-        const auto left = [&](std::size_t row, std::size_t count, std::size_t at,
-                              std::size_t k_count, float* tile) {
-          return view_rows(kernels, left_matrix, row, count, at, k_count, tile);
-        };
-        const auto right = [&](std::size_t first, std::size_t count, std::size_t at,
-                               std::size_t k_count, PanelView* views) {
-          const PanelBuffer buffer(panels, first, count, item_size);
-          for (std::size_t i = 0; i < count; ++i) {
-            const std::size_t column = panels.begin(first + i) * kUnit;
-            const std::size_t width = panels.width(first + i) * kUnit;
-            if (direct && column + width <= n) {
-              views[i] = {moved(right_matrix.data, b.storage,
-                                static_cast<std::ptrdiff_t>(at) * b.row_stride +
-                                    static_cast<std::ptrdiff_t>(column)),
-                          b.row_stride};
-              continue;
-            }
-            copy_panel(right_matrix, at, k_count, column, std::min(width, n - column), width,
-                       buffer.at(i));
-            views[i] = {buffer.at(i), static_cast<std::ptrdiff_t>(width)};
-          }
-        };
-        const ScalingOfItem scaling_of_item = {scaling, moved(scaling.c, item.c)};
-        MatrixOut item_out = out;
-        item_out.data = const_cast<void*>(moved(out.data, out.storage, item.out));
-        compute(
-            {kernels, m, n, k, panels, b.storage, item_out, scaled(scaling_of_item), left, right},
+  const auto compute_part = [&](const Item& item, Range rows, Range part) {
+    const Matrix a_item = moved(a, item.a), b_item = moved(b, item.b);
+    const auto left = [&](std::size_t row, std::size_t count, std::size_t at, std::size_t k_count,
+                          float* tile) {
+      return view_rows(kernels, a_item, row, count, at, k_count, tile);
+    };
+    const auto right = [&](std::size_t first, std::size_t count, std::size_t at,
+                           std::size_t k_count, PanelView* views) {
+      view_panels(b_item, n, direct, at, k_count, panels, first, count, views);
+    };
+    const ScalingOfItem scaling_of_item = {scaling, moved(scaling.c, item.c)};
+    MatrixOut item_out = out;
+    item_out.data = const_cast<void*>(moved(out.data, out.storage, item.out));
+    compute({kernels, m, n, k, panels, b.storage, item_out, scaled(scaling_of_item), left, right},
             rows, part);
-      });
-}
-
-void matmul_filled(const Matrix& a, FillColumns fill, std::size_t m, std::size_t n, std::size_t k,
-                   const Batch& batch, const float* row_bias, const MatrixOut& out,
-                   ParallelFor parallel) {
-  if (m == 0 || n == 0 || batch.sizes[0] == 0 || batch.sizes[1] == 0) return;
-  const GemmKernels& kernels = gemm_kernels(cpu_path());
-  const Panels panels(n, kernels.units);
-  for_each_part(
-      kernels, m, panels, k, batch, parallel, [&](const Item& item, Range rows, Range part) {
-        const Matrix left_matrix = moved(a, item.a);
-        const auto left = [&](std::size_t row, std::size_t count, std::size_t at,
-                              std::size_t k_count, float* tile) {
-          return view_rows(kernels, left_matrix, row, count, at, k_count, tile);
-        };
-        const auto right = [&](std::size_t first, std::size_t count, std::size_t at,
-                               std::size_t k_count, PanelView* views) {
-          const PanelBuffer buffer(panels, first, count, sizeof(float));
-          for (std::size_t i = 0; i < count; ++i) {
-            const std::size_t column = panels.begin(first + i) * kUnit;
-            const std::size_t width = panels.width(first + i) * kUnit;
-            const std::size_t used = std::min(width, n - column);
-            float* tile = reinterpret_cast<float*>(buffer.at(i));
-            fill(item.index, at, k_count, column, used, tile, width);
-            for (std::size_t j = 0; used < width && j < k_count; ++j) {
-              std::fill(tile + j * width + used, tile + (j + 1) * width, 0.0f);
-            }
-            views[i] = {tile, static_cast<std::ptrdiff_t>(width)};
-          }
-        };
-        Epilogue epilogue;
-        if (row_bias != nullptr) {
-          epilogue = {.function = add_to_row, .context = row_bias, .of_stored = false};
-        }
-        MatrixOut item_out = out;
-        item_out.data = const_cast<void*>(moved(out.data, out.storage, item.out));
-        compute({kernels, m, n, k, panels, Storage::float32, item_out, epilogue, left, right}, rows,
-                part);
-      });
+  };
+  for_each_part(kernels, m, panels, k, batch, parallel, compute_part);
 }
 
 }  // namespace torchnotary::exact

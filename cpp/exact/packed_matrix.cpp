@@ -1,7 +1,4 @@
 // Packing weights: panels of columns, row of k after row of k.
-#include <algorithm>
-#include <cstring>
-
 #include "exact/environment.h"
 #include "exact/gemm.h"
 #include "exact/gemm_kernels.h"
@@ -26,10 +23,8 @@ PackedMatrix PackedMatrix::pack(const Matrix& weights, std::size_t n, std::size_
   const Panels panels(n, gemm_kernels(packed.path_).units);
   const std::size_t unit_bytes = kUnit * k * element_size(weights.storage);
   for_each_task(parallel, panels.count, [&](std::size_t panel) {
-    const std::size_t column = panels.begin(panel) * kUnit;
-    const std::size_t width = panels.width(panel) * kUnit;
-    copy_panel(transposed, 0, k, column, std::min(width, n - column), width,
-               static_cast<std::byte*>(memory) + panels.begin(panel) * unit_bytes);
+    std::byte* const to = static_cast<std::byte*>(memory) + panels.begin(panel) * unit_bytes;
+    copy_panels(transposed, n, 0, k, panels, panel, 1, &to);
   });
   return packed;
 }

@@ -192,25 +192,6 @@ TEST_P(ExactGemm, ThreadsAndTasksChangeNothing) {
   expect_linear(1, 3000, 300, Storage::float32, Storage::float32, Storage::float32, true, false, 3);
 }
 
-TEST_P(ExactGemm, RowsThatAreMadeAsTheyAreReadGiveWhatStoredOnesGive) {
-  constexpr std::size_t kM = 19, kN = 33, kK = 300;
-  Elements a(kM * kK, Storage::float32, 1, false), w(kN * kK, Storage::bfloat16, 2, false);
-  std::vector<float> expected(kM * kN), out(kM * kN);
-  Packed packed({w.data(), Storage::bfloat16, 1, kN}, kN, kK);
-  linear({a.data(), Storage::float32, kK, 1}, kM, packed.matrix, {},
-         {expected.data(), Storage::float32, kN}, kSerial);
-  const auto fill = [&](std::size_t row, std::size_t rows, std::size_t k, std::size_t k_count,
-                        float* tile) {
-    for (std::size_t i = 0; i < rows; ++i) {
-      for (std::size_t j = 0; j < k_count; ++j) {
-        tile[i * 256 + j] = a.get((row + i) * kK + k + j);
-      }
-    }
-  };
-  linear_filled(fill, kM, packed.matrix, {}, {out.data(), Storage::float32, kN}, Threads(2));
-  EXPECT_EQ(out, expected);
-}
-
 // Rows and columns as the function of an epilogue sees them, and the values that it leaves.
 TEST_P(ExactGemm, AFunctionOfStoredValuesIsASecondOperator) {
   constexpr std::size_t kM = 21, kN = 100, kK = 9;
@@ -343,31 +324,6 @@ TEST_P(ExactMatmul, ManySmallAndFewLargeProductsAreSharedOutAlike) {
     expect_matmul(90, 200, 50, 0, 1, 0, Storage::float32, 1, 0, threads);
   }
   expect_matmul(300, 900, 2, 0, 1, 0, Storage::float32, 1, 0, 3);
-}
-
-TEST_P(ExactMatmul, ColumnsThatAreMadeAsTheyAreReadTakeTheBiasOfTheirRow) {
-  constexpr std::size_t kM = 10, kN = 70, kK = 300, kItems = 2;
-  Elements a(kM * kK, Storage::float32, 1, false), b(kItems * kK * kN, Storage::float32, 2, true),
-      bias(kM, Storage::float32, 3, false), out(kItems * kM * kN, Storage::float32, 4, false);
-  const auto fill = [&](std::size_t item, std::size_t k, std::size_t k_count, std::size_t column,
-                        std::size_t columns, float* tile, std::size_t stride) {
-    for (std::size_t i = 0; i < k_count; ++i) {
-      for (std::size_t j = 0; j < columns; ++j) {
-        tile[i * stride + j] = b.get((item * kK + k + i) * kN + column + j);
-      }
-    }
-  };
-  const Batch batch = {.sizes = {kItems, 1}, .out = {kM * kN, 0}};
-  matmul_filled({a.data(), Storage::float32, kK, 1}, fill, kM, kN, kK, batch,
-                static_cast<const float*>(bias.data()), {out.data(), Storage::float32, kN},
-                Threads(2));
-  for (std::size_t at = 0; at < kItems * kM * kN; ++at) {
-    const std::size_t item = at / (kM * kN), i = at / kN % kM, j = at % kN;
-    const float value = dot(
-        kK, [&](std::size_t x) { return a.get(i * kK + x); },
-        [&](std::size_t x) { return b.get((item * kK + x) * kN + j); });
-    ASSERT_EQ(out.bits(at), stored(value + bias.get(i), Storage::float32)) << at;
-  }
 }
 
 TORCHNOTARY_ON_EVERY_CPU_PATH(ExactGemm);
