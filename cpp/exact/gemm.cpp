@@ -11,7 +11,7 @@ namespace torchnotary::exact {
 namespace {
 
 // Of one task, so that its sums stay in the second-level cache.
-constexpr std::size_t kLinearRows = 256;
+constexpr std::size_t kLinearRows = 1024;
 
 using Left = decltype(Product::left);
 

@@ -103,10 +103,7 @@ class Block {
                  .c_stride = sums_.stride,
                  .first = k == 0,
                  .last = last,
-                 .bias = nullptr,
-                 .next = nullptr,
-                 .next_stride = left.stride,
-                 .next_rows = 0};
+                 .bias = nullptr};
 
     for (std::size_t i = 0; i < count_;) {
       const std::size_t width = product_.panels.width(first_ + i);
@@ -115,11 +112,6 @@ class Block {
       tile.b = views[i].b;
       tile.b_stride = views[i].stride;
       tile.c = sums + column;
-      if (left.a != copy) {
-        const Range next = part_of(height, count_, i);
-        tile.next_rows = next.size();
-        tile.next = left.a + static_cast<std::ptrdiff_t>(height + next.begin) * left.stride;
-      }
       if (last && product_.epilogue.bias != nullptr) tile.bias = bias_ + column;
       if (side > 1) {
         tile.panel_stride =

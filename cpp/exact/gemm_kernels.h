@@ -40,10 +40,6 @@ struct Tile {
   bool first;         // c holds nothing yet
   bool last;          // the sums are complete: `bias` is added, and NaNs become canonical
   const float* bias;  // one value a column; null for none
-  // Rows of a that are wanted next: they are fetched meanwhile.
-  const float* next;
-  std::ptrdiff_t next_stride;
-  std::size_t next_rows;
 };
 
 using TileKernel = void (*)(const Tile& tile);

@@ -62,25 +62,13 @@ HWY_INLINE V Canonical(V x) {
 // for low tiles, which read faster than they compute, from memory.
 constexpr size_t Ahead(size_t height) { return height <= 2 ? 24 : 8; }
 
-// What is fetched from afar is fetched a little at a time, once in so many k: a burst would keep
-// the rows of b from coming.
-constexpr size_t kSegment = 32;
+// In so many steps of k one line of the sums so far is fetched, which are wanted at the end and may
+// lie far away. All at once they would keep the rows of b from coming.
+constexpr size_t kSteps = 8;
 
-// A part of the sums so far, which are wanted at the end, and of the next tile's rows.
-template <size_t kHeight, size_t kAcross>
-HWY_INLINE void Fetch(const Tile& tile, size_t k) {
-  const size_t first = tile.k == kBlock ? k / kSegment : 0;
-  const size_t end = tile.k == kBlock ? HWY_MIN(first + 1, kHeight) : k == 0 ? kHeight : 0;
-  for (size_t row = first; row < end; ++row) {
-    const float* c = tile.c + static_cast<ptrdiff_t>(row) * tile.c_stride;
-#pragma GCC unroll 16
-    for (size_t v = 0; v < kAcross; v += 16 / kLanes) hwy::Prefetch(c + v * kLanes);
-  }
-  for (size_t row = 0; row < tile.next_rows; ++row) {
-    const float* next = tile.next + static_cast<ptrdiff_t>(row) * tile.next_stride + k;
-    hwy::Prefetch(next);
-    hwy::Prefetch(next + 16);
-  }
+HWY_INLINE void FetchSums(const Tile& tile, size_t k) {
+  const size_t line = k / kSteps;
+  hwy::Prefetch(tile.c + static_cast<ptrdiff_t>(line % 8) * tile.c_stride + line / 8 * 16);
 }
 
 // A tile of kHeight rows and kPanels panels of kWidth units. Every loop but that over k is
@@ -103,28 +91,30 @@ void RunTile(const Tile& tile) {
   const ptrdiff_t b_bytes = tile.b_stride * static_cast<ptrdiff_t>(kSize);
   const ptrdiff_t panel_bytes = tile.panel_stride * static_cast<ptrdiff_t>(kSize);
   const ptrdiff_t ahead = static_cast<ptrdiff_t>(Ahead(kHeight)) * b_bytes;
-  for (size_t begin = 0; begin < tile.k; begin += kSegment) {
-    Fetch<kHeight, kAcross>(tile, begin);
-    const size_t end = HWY_MIN(begin + kSegment, tile.k);
-    for (size_t k = begin; k < end; ++k) {
-      V across[kAcross];
+  const auto step = [&](size_t k) HWY_ATTR {
+    V across[kAcross];
 #pragma GCC unroll 16
-      for (size_t v = 0; v < kAcross; ++v) {
-        const char* panel = b + static_cast<ptrdiff_t>(v / kPanelVectors) * panel_bytes;
-        const size_t column = v % kPanelVectors * kLanes;
-        across[v] = LoadB<kStorage>(panel, static_cast<ptrdiff_t>(column));
-        if (column * kSize % 64 == 0) hwy::Prefetch(panel + ahead + column * kSize);
-      }
-      b += b_bytes;
-#pragma GCC unroll 16
-      for (size_t row = 0; row < kHeight; ++row) {
-        const V x =
-            hn::Set(d, a[static_cast<ptrdiff_t>(row) * a_stride + static_cast<ptrdiff_t>(k)]);
-#pragma GCC unroll 16
-        for (size_t v = 0; v < kAcross; ++v) sum[row][v] = hn::MulAdd(x, across[v], sum[row][v]);
-      }
+    for (size_t v = 0; v < kAcross; ++v) {
+      const char* panel = b + static_cast<ptrdiff_t>(v / kPanelVectors) * panel_bytes;
+      const size_t column = v % kPanelVectors * kLanes;
+      across[v] = LoadB<kStorage>(panel, static_cast<ptrdiff_t>(column));
+      if (column * kSize % 64 == 0) hwy::Prefetch(panel + ahead + column * kSize);
     }
+    b += b_bytes;
+#pragma GCC unroll 16
+    for (size_t row = 0; row < kHeight; ++row) {
+      const V x = hn::Set(d, a[static_cast<ptrdiff_t>(row) * a_stride + static_cast<ptrdiff_t>(k)]);
+#pragma GCC unroll 16
+      for (size_t v = 0; v < kAcross; ++v) sum[row][v] = hn::MulAdd(x, across[v], sum[row][v]);
+    }
+  };
+  size_t k = 0;
+  for (; k + kSteps <= tile.k; k += kSteps) {
+    FetchSums(tile, k);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kSteps; ++i) step(k + i);
   }
+  for (; k < tile.k; ++k) step(k);
 
   if (!tile.first) {
 #pragma GCC unroll 16
