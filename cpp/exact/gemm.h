@@ -104,4 +104,18 @@ struct Scaling {
 void matmul(const Matrix& a, const Matrix& b, std::size_t m, std::size_t n, std::size_t k,
             const Batch& batch, const Scaling& scaling, const MatrixOut& out, ParallelFor parallel);
 
+// int8, with the strides of Matrix.
+struct Int8Matrix {
+  const std::int8_t* data;
+  std::ptrdiff_t row_stride, column_stride;
+};
+
+// Sums of so many products of int8 fit an int32.
+inline constexpr std::size_t kMaxInt8Products = 131072;
+
+// out (m by n, its rows out_stride apart) = a (m by k) b (k by n), exact. k is less than
+// kMaxInt8Products.
+void int8_matmul(const Int8Matrix& a, const Int8Matrix& b, std::size_t m, std::size_t n,
+                 std::size_t k, std::int32_t* out, std::ptrdiff_t out_stride, ParallelFor parallel);
+
 }  // namespace torchnotary::exact

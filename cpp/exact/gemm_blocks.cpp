@@ -237,4 +237,13 @@ void* scratch(Slot slot, std::size_t bytes) {
   return buffer.memory.get();
 }
 
+void place_panels(const Panels& panels, std::size_t first, std::size_t count, std::size_t item,
+                  std::byte** to) {
+  const auto offset = [&](std::size_t panel) {
+    return (panels.begin(panel) - panels.begin(first)) * kUnit * kBlock * item;
+  };
+  auto* const bytes = static_cast<std::byte*>(scratch(Slot::panels, offset(first + count)));
+  for (std::size_t i = 0; i < count; ++i) to[i] = bytes + offset(first + i);
+}
+
 }  // namespace torchnotary::exact

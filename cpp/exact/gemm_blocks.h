@@ -82,4 +82,9 @@ struct Parts {
 enum class Slot { sums, panels };
 void* scratch(Slot slot, std::size_t bytes);
 
+// Room in Slot::panels for one block of k of the panels [first, first + count), of elements of
+// `item` bytes: panel first + i goes to to[i].
+void place_panels(const Panels& panels, std::size_t first, std::size_t count, std::size_t item,
+                  std::byte** to);
+
 }  // namespace torchnotary::exact

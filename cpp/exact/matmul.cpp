@@ -91,16 +91,6 @@ Epilogue scaled(const ScalingOfItem& of_item) {
   return {.function = scale_row, .context = &of_item, .of_stored = false};
 }
 
-// Room for the panels [first, first + count) of one block of k.
-void place_panels(const Panels& panels, std::size_t first, std::size_t count, std::size_t item,
-                  std::byte** to) {
-  const auto offset = [&](std::size_t panel) {
-    return (panels.begin(panel) - panels.begin(first)) * kUnit * kBlock * item;
-  };
-  auto* const bytes = static_cast<std::byte*>(scratch(Slot::panels, offset(first + count)));
-  for (std::size_t i = 0; i < count; ++i) to[i] = bytes + offset(first + i);
-}
-
 // Views of the panels [first, first + count) of b at one block of k: of b itself, all but a ragged
 // last one, if `direct`, and of copies.
 void view_panels(const Matrix& b, std::size_t n, bool direct, std::size_t k, std::size_t k_count,

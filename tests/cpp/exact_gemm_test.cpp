@@ -326,6 +326,37 @@ TEST_P(ExactMatmul, ManySmallAndFewLargeProductsAreSharedOutAlike) {
   expect_matmul(300, 900, 2, 0, 1, 0, Storage::float32, 1, 0, 3);
 }
 
+TEST_P(ExactMatmul, ProductsOfInt8AreExactInInt32) {
+  for (const std::size_t k : {0, 1, 255, 1024, 1025, 5000, 131071}) {
+    for (const bool transposed : {false, true}) {
+      const std::size_t m = k > 5000 ? 2 : 19, n = k > 5000 ? 3 : 67;
+      std::vector<std::int8_t> a(m * k), b(k * n);
+      std::mt19937 random(7);
+      // The greatest sums: all -128, now and then something else.
+      for (auto& x : a) x = static_cast<std::int8_t>(random() % 4 == 0 ? random() : -128);
+      for (auto& x : b) x = static_cast<std::int8_t>(random() % 4 == 0 ? random() : -128);
+      const auto sk = static_cast<std::ptrdiff_t>(k), sn = static_cast<std::ptrdiff_t>(n),
+                 sm = static_cast<std::ptrdiff_t>(m);
+      const Int8Matrix left =
+          transposed ? Int8Matrix{a.data(), 1, sm} : Int8Matrix{a.data(), sk, 1};
+      const Int8Matrix right =
+          transposed ? Int8Matrix{b.data(), 1, sk} : Int8Matrix{b.data(), sn, 1};
+      std::vector<std::int32_t> out(m * (n + 1), 77);
+      int8_matmul(left, right, m, n, k, out.data(), sn + 1, Threads(2));
+      for (std::size_t i = 0; i < m; ++i) {
+        for (std::size_t j = 0; j < n; ++j) {
+          std::int64_t sum = 0;
+          for (std::size_t x = 0; x < k; ++x) {
+            sum += a[transposed ? i + x * m : i * k + x] * b[transposed ? x + j * k : x * n + j];
+          }
+          ASSERT_EQ(out[i * (n + 1) + j], sum) << i << ", " << j << " of k " << k;
+        }
+        ASSERT_EQ(out[i * (n + 1) + n], 77) << "written past the row";
+      }
+    }
+  }
+}
+
 TORCHNOTARY_ON_EVERY_CPU_PATH(ExactGemm);
 TORCHNOTARY_ON_EVERY_CPU_PATH(ExactMatmul);
 
