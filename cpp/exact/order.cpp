@@ -22,34 +22,41 @@ std::int64_t float_key(float x) {
   return bits < 0 ? -static_cast<std::int64_t>(bits & 0x7fffffff) : bits;
 }
 
-template <class T>
-T load(const std::byte* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
+// take(index, key) for n elements of type T, `step` bytes apart.
+template <class T, class Key, class Take>
+void for_each_key(const std::byte* from, std::ptrdiff_t step, std::size_t n, Key key, Take take) {
+  for (std::size_t i = 0; i < n; ++i, from += step) {
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    take(static_cast<std::int64_t>(i), static_cast<std::int64_t>(key(value)));
+  }
 }
 
-std::int64_t key(const std::byte* from, Element element) {
+template <class Take>
+void for_each_key(Element element, const std::byte* from, std::ptrdiff_t step, std::size_t n,
+                  Take take) {
+  const auto itself = [](auto x) { return x; };
   switch (element) {
     case Element::float32:
-      return float_key(load<float>(from));
+      return for_each_key<float>(from, step, n, float_key, take);
     case Element::bfloat16:
-      return float_key(widen_bfloat16(load<std::uint16_t>(from)));
+      return for_each_key<std::uint16_t>(
+          from, step, n, [](std::uint16_t x) { return float_key(widen_bfloat16(x)); }, take);
     case Element::float16:
-      return float_key(widen_float16(load<std::uint16_t>(from)));
+      return for_each_key<std::uint16_t>(
+          from, step, n, [](std::uint16_t x) { return float_key(widen_float16(x)); }, take);
     case Element::boolean:
     case Element::uint8:
-      return load<std::uint8_t>(from);
+      return for_each_key<std::uint8_t>(from, step, n, itself, take);
     case Element::int8:
-      return load<std::int8_t>(from);
+      return for_each_key<std::int8_t>(from, step, n, itself, take);
     case Element::int16:
-      return load<std::int16_t>(from);
+      return for_each_key<std::int16_t>(from, step, n, itself, take);
     case Element::int32:
-      return load<std::int32_t>(from);
+      return for_each_key<std::int32_t>(from, step, n, itself, take);
     case Element::int64:
-      return load<std::int64_t>(from);
+      return for_each_key<std::int64_t>(from, step, n, itself, take);
   }
-  return 0;
 }
 
 struct Keyed {
@@ -133,14 +140,12 @@ void extreme(bool greatest, const Input& x, std::size_t axis, const Output& valu
   const bool nans = is_floating(x.element);
   for_each_rows(parallel, count, n, [&](std::size_t first, std::size_t together) {
     for (std::size_t r = first; r < first + together; ++r) {
-      const std::byte* from = rows.row(r);
-      Keyed best = {};
-      for (std::size_t i = 0; i < n; ++i, from += rows.step()) {
-        // The greatest of these; of the least the greatest complement, a NaN greatest in any case.
-        std::int64_t k = key(from, x.element);
+      Keyed best = {std::numeric_limits<std::int64_t>::min(), -1};
+      for_each_key(x.element, rows.row(r), rows.step(), n, [&](std::int64_t i, std::int64_t k) {
+        // The greatest; or the least as the greatest complement, a NaN greatest in any case.
         if (!greatest && !(nans && k == kNanKey)) k = ~k;
-        if (i == 0 || k > best.key) best = {k, static_cast<std::int64_t>(i)};
-      }
+        if (k > best.key || best.index < 0) best = {k, i};
+      });
       results.write(r, {&best, 1});
     }
   });
@@ -156,14 +161,15 @@ void sort(bool descending, const Input& x, std::size_t axis, const Output& value
   for_each_rows(parallel, rows.across.count(), n, [&](std::size_t first, std::size_t together) {
     std::vector<Keyed> order(n);
     for (std::size_t r = first; r < first + together; ++r) {
-      const std::byte* from = rows.row(r);
-      for (std::size_t i = 0; i < n; ++i, from += rows.step()) {
-        const std::int64_t k = key(from, x.element);
-        order[i] = {descending ? ~k : k, static_cast<std::int64_t>(i)};
+      for_each_key(x.element, rows.row(r), rows.step(), n, [&](std::int64_t i, std::int64_t k) {
+        order[static_cast<std::size_t>(i)] = {descending ? ~k : k, i};
+      });
+      if (wanted < n / 8) {
+        const auto end = order.begin() + static_cast<std::ptrdiff_t>(wanted);
+        std::partial_sort(order.begin(), end, order.end());
+      } else {
+        std::sort(order.begin(), order.end());
       }
-      const auto end = order.begin() + static_cast<std::ptrdiff_t>(wanted);
-      if (wanted < n) std::nth_element(order.begin(), end, order.end());
-      std::sort(order.begin(), end);
       results.write(r, {order.data(), wanted});
     }
   });

@@ -168,36 +168,39 @@ void WideLanes(LaneOp op, const float* x, size_t n, float mean, double (&lanes)[
   }
 }
 
-// Of equal numbers, zeros alone differ in their bits: both and +0 is the maximum, either and -0 the
-// minimum.
-template <bool kGreatest>
-HWY_INLINE V Further(V a, V b) {
-  const auto beyond = kGreatest ? a > b : a < b;
-  const V equal = kGreatest ? hn::And(a, b) : hn::Or(a, b);
-  return hn::IfThenElse(beyond, a, hn::IfThenElse(a == b, equal, b));
+// The maximum or minimum of n ≥ kTogether * kLanes numbers, a zero of either sign; NaN for a NaN.
+// Highway's operators alone would give what the machine gives for these two.
+template <bool kGreatest, size_t kTogether>
+HWY_INLINE float FurthestNumber(const float* x, size_t n) {
+  const Tag d;
+  V most[kTogether];
+  auto ordered = hn::FirstN(d, kLanes);
+  TORCHNOTARY_UNROLL
+  for (size_t v = 0; v < kTogether; ++v) most[v] = hn::LoadU(d, x + v * kLanes);
+  for (size_t i = 0; i < n; i += kTogether * kLanes) {
+    // The last ones once more rather than a partial vector.
+    const float* at = x + std::min(i, n - kTogether * kLanes);
+    TORCHNOTARY_UNROLL
+    for (size_t v = 0; v < kTogether; ++v) {
+      const V e = hn::LoadU(d, at + v * kLanes);
+      ordered = hn::And(ordered, e == e);
+      most[v] = kGreatest ? hn::Max(most[v], e) : hn::Min(most[v], e);
+    }
+  }
+  if (!hn::AllTrue(d, ordered)) return std::numeric_limits<float>::quiet_NaN();
+  for (size_t v = 1; v < kTogether; ++v) {
+    most[0] = kGreatest ? hn::Max(most[0], most[v]) : hn::Min(most[0], most[v]);
+  }
+  return hn::GetLane(kGreatest ? hn::MaxOfLanes(d, most[0]) : hn::MinOfLanes(d, most[0]));
 }
 
 template <bool kGreatest>
 float Furthest(const float* x, size_t n) {
-  const Tag d;
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  if (n < 2 * kLanes) return kGreatest ? kRowPortable.greatest(x, n) : kRowPortable.least(x, n);
-  V most[2] = {hn::Set(d, kGreatest ? -kInfinity : kInfinity), {}};
-  most[1] = most[0];
-  auto ordered = hn::FirstN(d, kLanes);
-  for (size_t i = 0; i < n; i += 2 * kLanes) {
-    // The last ones once more rather than a partial vector.
-    const float* at = x + std::min(i, n - 2 * kLanes);
-    for (size_t v = 0; v < 2; ++v) {
-      const V e = hn::LoadU(d, at + v * kLanes);
-      ordered = hn::And(ordered, e == e);
-      most[v] = Further<kGreatest>(e, most[v]);
-    }
-  }
-  if (!hn::AllTrue(d, ordered)) return std::numeric_limits<float>::quiet_NaN();
-  float all[kLanes];
-  hn::StoreU(Further<kGreatest>(most[0], most[1]), d, all);
-  return kGreatest ? kRowPortable.greatest(all, kLanes) : kRowPortable.least(all, kLanes);
+  const auto slow = kGreatest ? kRowPortable.greatest : kRowPortable.least;
+  if (n < kLanes) return slow(x, n);
+  const float number =
+      n < 4 * kLanes ? FurthestNumber<kGreatest, 1>(x, n) : FurthestNumber<kGreatest, 4>(x, n);
+  return number == 0 ? slow(x, n) : number;  // which zero?
 }
 
 float Greatest(const float* x, size_t n) { return Furthest<true>(x, n); }

@@ -76,6 +76,11 @@ class Block {
   void furthest(bool greatest, Prepared::Kind kind, float* out) const {
     const Prepared prepared(kind, kernels_);
     const auto furthest = greatest ? kernels_.greatest : kernels_.least;
+    if (n_ <= kPart) {
+      const float* x = read(first_, count_, 0, n_, prepared, nullptr);
+      for (std::size_t r = 0; r < count_; ++r, x += stride_) out[r] = furthest(x, n_);
+      return;
+    }
     for (std::size_t r = 0; r < count_; ++r) {
       float most[2] = {greatest ? -kInfinity : kInfinity, 0};
       for_each_part([&](std::size_t begin, std::size_t n) {

@@ -145,6 +145,25 @@ TEST_P(ExactSums, NothingHasASumButNoMaximum) {
   EXPECT_THROW(result(Reduction::least), NotaryError);
 }
 
+TEST_P(ExactSums, TheZerosOfTwoSignsAreToldApartByMaximumAndMinimum) {
+  const std::size_t last[] = {0};
+  for (const std::int64_t n : {2, 5, 16, 17, 64, 65, 200, 5000}) {
+    for (const std::int64_t odd : {std::int64_t{0}, n / 2, n - 1}) {
+      for (const bool greatest : {false, true}) {
+        // One zero of the wanted sign among those of the other, and numbers that do not matter.
+        const float wanted = greatest ? 0.0f : -0.0f;
+        TestTensor x(Element::float32, {n}), y(Element::float32, {1});
+        for (std::int64_t i = 0; i < n; ++i) {
+          const float other = i % 3 == 0 ? -wanted : greatest ? -1.0f : 1.0f;
+          x.put(4 * static_cast<std::size_t>(i), i == odd ? wanted : other);
+        }
+        reduce(greatest ? Reduction::greatest : Reduction::least, x.input(), last, y.output(), 0);
+        ASSERT_EQ(bits_at(y, 0), std::bit_cast<std::uint32_t>(wanted)) << n << " " << odd;
+      }
+    }
+  }
+}
+
 TEST_P(ExactSums, CumsumIsOneChainAlongAnyAxis) {
   std::mt19937 random(2);
   for (const Shape& sizes : {Shape{3, 5, 17}, Shape{2, 33, 9}, Shape{40, 2, 1}, Shape{2, 0, 3}}) {
