@@ -97,12 +97,7 @@ void rms_norm(const Input& x, const Output& y, std::size_t axes, Parameter weigh
 
 void batch_norm(const Input& x, const Output& y, Parameter mean, Parameter variance,
                 Parameter weight, Parameter bias, float eps, ParallelFor parallel) {
-  std::vector<std::size_t> reduced(x.sizes.size() - 2);
-  std::iota(reduced.begin(), reduced.end(), 2);
-  const StridedRows from(x.data, x.element, x.sizes, x.strides, reduced);
-  const StridedRows to(y.data, y.element, y.sizes, y.strides, reduced);
   const auto channels = static_cast<std::size_t>(x.sizes[1]);
-  const std::size_t n = from.length();
   const Widened means(mean, channels), variances(variance, channels), w(weight, channels),
       b(bias, channels);
   std::vector<float> factors(channels);
@@ -113,20 +108,31 @@ void batch_norm(const Input& x, const Output& y, Parameter mean, Parameter varia
       if (w.data() != nullptr) factors[c] = factors[c] * w.data()[c];
     }
   }
+  // Rows go along the channels where these are adjacent, and along the positions elsewhere.
+  const bool across = x.strides[1] == 1 && y.strides[1] == 1;
+  std::vector<std::size_t> reduced = {1};
+  if (!across) {
+    reduced.resize(x.sizes.size() - 2);
+    std::iota(reduced.begin(), reduced.end(), 2);
+  }
+  const StridedRows from(x.data, x.element, x.sizes, x.strides, reduced);
+  const StridedRows to(y.data, y.element, y.sizes, y.strides, reduced);
+  const std::size_t n = from.length();
   const RowKernels& kernels = row_kernels();
   map_rows(parallel, from, to,
            [&](const float* rows, std::ptrdiff_t stride, float* out, std::ptrdiff_t out_stride,
                std::size_t first, std::size_t count) {
              for (std::size_t r = 0; r < count; ++r, rows += stride, out += out_stride) {
                const std::size_t c = (first + r) % channels;
-               // (x - mean) × 1 is x - mean, which fma takes as it is.
-               kernels.normalise(rows,
-                                 {.mean = means.data()[c],
-                                  .factor = 1,
-                                  .weight = &factors[c],
-                                  .bias = b.at(c),
-                                  .one_parameter = true},
-                                 out, n);
+               // With a factor of 1, x - mean reaches the fma as it is.
+               across ? kernels.normalise_each(rows, means.data(), factors.data(), b.data(), out, n)
+                      : kernels.normalise(rows,
+                                          {.mean = means.data()[c],
+                                           .factor = 1,
+                                           .weight = &factors[c],
+                                           .bias = b.at(c),
+                                           .one_parameter = true},
+                                          out, n);
              }
            });
 }

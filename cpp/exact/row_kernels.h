@@ -47,6 +47,11 @@ struct RowKernels {
 
   // NaNs canonical.
   void (*normalise)(const float* x, const Normalisation& how, float* y, std::size_t n);
+
+  // y[i] = fma(x[i] - means[i], weights[i], biases[i]), or without biases (x[i] - means[i]) ×
+  // weights[i], NaNs canonical.
+  void (*normalise_each)(const float* x, const float* means, const float* weights,
+                         const float* biases, float* y, std::size_t n);
 };
 
 const RowKernels& row_kernels(CpuPath path);

@@ -84,9 +84,17 @@ void normalise(const float* x, const Normalisation& how, float* y, std::size_t n
   }
 }
 
+void normalise_each(const float* x, const float* means, const float* weights, const float* biases,
+                    float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const float d = x[i] - means[i];
+    y[i] = canonical(biases != nullptr ? std::fma(d, weights[i], biases[i]) : d * weights[i]);
+  }
+}
+
 }  // namespace
 
-constexpr RowKernels kRowPortable = {sums,         wide_lanes, greatest, least,
-                                     exponentials, divide,     subtract, normalise};
+constexpr RowKernels kRowPortable = {sums,   wide_lanes, greatest,  least,         exponentials,
+                                     divide, subtract,   normalise, normalise_each};
 
 }  // namespace torchnotary::exact

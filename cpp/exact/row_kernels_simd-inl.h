@@ -271,10 +271,26 @@ void Normalise(const float* x, const Normalisation& how, float* y, size_t n) {
   how.one_parameter ? NormaliseWith<true>(x, how, y, n) : NormaliseWith<false>(x, how, y, n);
 }
 
+void NormaliseEach(const float* x, const float* means, const float* weights, const float* biases,
+                   float* y, size_t n) {
+  const Tag d;
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const V difference = hn::LoadU(d, x + i) - hn::LoadU(d, means + i);
+    const V weight = hn::LoadU(d, weights + i);
+    const V v = biases != nullptr ? hn::MulAdd(difference, weight, hn::LoadU(d, biases + i))
+                                  : difference * weight;
+    hn::StoreU(Canonical(v), d, y + i);
+  }
+  if (biases != nullptr) biases += i;
+  kRowPortable.normalise_each(x + i, means + i, weights + i, biases, y + i, n - i);
+}
+
 }  // namespace rows
 
-constexpr RowKernels kRows = {rows::Sums,         rows::WideLanes, rows::Greatest, rows::Least,
-                              rows::Exponentials, rows::Divide,    rows::Subtract, rows::Normalise};
+constexpr RowKernels kRows = {rows::Sums,     rows::WideLanes,    rows::Greatest,
+                              rows::Least,    rows::Exponentials, rows::Divide,
+                              rows::Subtract, rows::Normalise,    rows::NormaliseEach};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace torchnotary::exact

@@ -66,7 +66,7 @@ class StridedRows {
 // Rows that are worked on together: enough for kernels and transposition to do them side by side.
 inline constexpr std::size_t kMostRowsTogether = 16;
 inline std::size_t rows_together(std::size_t length) {
-  return std::clamp<std::size_t>((1 << 16) / std::max<std::size_t>(length, 1), 1,
+  return std::clamp<std::size_t>((1 << 18) / std::max<std::size_t>(length, 1), 1,
                                  kMostRowsTogether);
 }
 

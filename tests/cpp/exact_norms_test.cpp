@@ -144,8 +144,15 @@ TEST_P(ExactNorms, LayerNormReducesSeveralAxesInRowMajorOrder) {
 
 TEST_P(ExactNorms, BatchNormFollowsTheSpecification) {
   unsigned seed = 0;
-  for (const Shape& sizes : {Shape{2, 5, 7, 3}, Shape{3, 4, 40}, Shape{6, 9}, Shape{2, 3, 0}}) {
-    for (const Layout& layout : layouts(sizes)) {
+  for (const Shape& sizes :
+       {Shape{2, 5, 7, 3}, Shape{3, 4, 40}, Shape{6, 37}, Shape{2, 3, 0}, Shape{2, 40, 1, 9}}) {
+    std::vector<Layout> all = layouts(sizes);
+    if (sizes.size() == 4) {  // channels last
+      const Shape strides = {sizes[1] * sizes[2] * sizes[3], 1, sizes[1] * sizes[3], sizes[1]};
+      all.push_back({sizes, strides, strides});
+      all.push_back({sizes, strides, strides});
+    }
+    for (const Layout& layout : all) {
       const Element element = kStorages[++seed % 3];
       TestTensor x(element, sizes, layout.x_strides), y(element, sizes, layout.y_strides);
       fill_rows(x, seed);
