@@ -34,18 +34,42 @@ HWY_INLINE V Canonical(V v) {
   return hn::IfThenElse(v == v, v, hn::Set(Tag(), std::bit_cast<float>(kNan)));
 }
 
-// Calls block(x, y, count) for the n elements in vectors, the last and partial one by way of a copy
-// padded with zeros. y may be null.
-template <class Block>
-HWY_INLINE void ForEachVector(const float* x, float* y, size_t n, Block block) {
+// The first n < kLanes elements, with zeros behind them. The vectors of x86 leave memory that is
+// masked out alone.
+HWY_INLINE V LoadFirst(const float* from, size_t n) {
+  const Tag d;
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  return hn::MaskedLoad(hn::FirstN(d, n), d, from);
+#else
+  float padded[kLanes] = {};
+  std::memcpy(padded, from, n * sizeof(float));
+  return hn::LoadU(d, padded);
+#endif
+}
+
+HWY_INLINE void StoreFirst(V v, float* to, size_t n) {
+  const Tag d;
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  hn::BlendedStore(v, hn::FirstN(d, n), d, to);
+#else
+  float padded[kLanes];
+  hn::StoreU(v, d, padded);
+  std::memcpy(to, padded, n * sizeof(float));
+#endif
+}
+
+// y = f(x, load) by vectors, where load(p) gives the elements of p beside those of x.
+template <class F>
+HWY_INLINE void Map(const float* x, float* y, size_t n, F f) {
+  const Tag d;
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) block(x + i, y + i, i);
-  if (i < n) {
-    float padded[kLanes] = {};
-    std::memcpy(padded, x + i, (n - i) * sizeof(float));
-    block(padded, padded, i);
-    if (y != nullptr) std::memcpy(y + i, padded, (n - i) * sizeof(float));
+  for (; i + kLanes <= n; i += kLanes) {
+    const auto load = [&](const float* p) HWY_ATTR { return hn::LoadU(d, p + i); };
+    hn::StoreU(f(load(x), load), d, y + i);
   }
+  if (i == n) return;
+  const auto load = [&](const float* p) HWY_ATTR { return LoadFirst(p + i, n - i); };
+  StoreFirst(f(load(x), load), y + i, n - i);
 }
 
 template <LaneOp kOp>
@@ -207,50 +231,41 @@ float Greatest(const float* x, size_t n) { return Furthest<true>(x, n); }
 float Least(const float* x, size_t n) { return Furthest<false>(x, n); }
 
 void Exponentials(const float* x, float m, float* y, size_t n) {
-  const Tag d;
-  const V most = hn::Set(d, m);
-  ForEachVector(x, y, n, [&](const float* from, float* to, size_t) HWY_ATTR {
-    hn::StoreU(Exp(d, hn::LoadU(d, from) - most), d, to);
-  });
+  const V most = hn::Set(Tag(), m);
+  Map(x, y, n, [&](V v, auto) HWY_ATTR { return Exp(Tag(), v - most); });
 }
 
 void Divide(float* y, float divisor, size_t n) {
-  const Tag d;
-  const V by = hn::Set(d, divisor);
-  ForEachVector(y, y, n, [&](const float* from, float* to, size_t) HWY_ATTR {
-    hn::StoreU(Canonical(hn::LoadU(d, from) / by), d, to);
-  });
+  const V by = hn::Set(Tag(), divisor);
+  Map(y, y, n, [&](V v, auto) HWY_ATTR { return Canonical(v / by); });
 }
 
 void Subtract(const float* x, float m, float l, float* y, size_t n) {
-  const Tag d;
-  const V first = hn::Set(d, m), second = hn::Set(d, l);
-  ForEachVector(x, y, n, [&](const float* from, float* to, size_t) HWY_ATTR {
-    hn::StoreU(Canonical((hn::LoadU(d, from) - first) - second), d, to);
-  });
+  const V first = hn::Set(Tag(), m), second = hn::Set(Tag(), l);
+  Map(x, y, n, [&](V v, auto) HWY_ATTR { return Canonical((v - first) - second); });
 }
 
 template <bool kWeight, bool kBias, bool kOneParameter>
 void NormaliseBy(const float* x, const Normalisation& how, float* y, size_t n) {
   const Tag d;
   const V mean = hn::Set(d, how.mean), factor = hn::Set(d, how.factor);
-  const auto parameter = [&](const float* from, size_t i) HWY_ATTR {
-    if constexpr (kOneParameter) return hn::Set(d, *from);
-    if (HWY_LIKELY(i + kLanes <= n)) return hn::LoadU(d, from + i);
-    float padded[kLanes] = {};
-    std::memcpy(padded, from + i, (n - i) * sizeof(float));
-    return hn::LoadU(d, padded);
-  };
-  ForEachVector(x, y, n, [&](const float* from, float* to, size_t i) HWY_ATTR {
-    V v = (hn::LoadU(d, from) - mean) * factor;
+  Map(x, y, n, [&](V v, auto load) HWY_ATTR {
+    const auto parameter = [&](const float* p) HWY_ATTR {
+      if constexpr (kOneParameter) {
+        return hn::Set(d, *p);
+      } else {
+        return load(p);
+      }
+    };
+    v = (v - mean) * factor;
     if constexpr (kWeight && kBias) {
-      v = hn::MulAdd(v, parameter(how.weight, i), parameter(how.bias, i));
+      v = hn::MulAdd(v, parameter(how.weight), parameter(how.bias));
     } else if constexpr (kWeight) {
-      v = v * parameter(how.weight, i);
+      v = v * parameter(how.weight);
     } else if constexpr (kBias) {
-      v = v + parameter(how.bias, i);
+      v = v + parameter(how.bias);
     }
-    hn::StoreU(Canonical(v), d, to);
+    return Canonical(v);
   });
 }
 
@@ -273,17 +288,10 @@ void Normalise(const float* x, const Normalisation& how, float* y, size_t n) {
 
 void NormaliseEach(const float* x, const float* means, const float* weights, const float* biases,
                    float* y, size_t n) {
-  const Tag d;
-  size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const V difference = hn::LoadU(d, x + i) - hn::LoadU(d, means + i);
-    const V weight = hn::LoadU(d, weights + i);
-    const V v = biases != nullptr ? hn::MulAdd(difference, weight, hn::LoadU(d, biases + i))
-                                  : difference * weight;
-    hn::StoreU(Canonical(v), d, y + i);
-  }
-  if (biases != nullptr) biases += i;
-  kRowPortable.normalise_each(x + i, means + i, weights + i, biases, y + i, n - i);
+  Map(x, y, n, [&](V v, auto load) HWY_ATTR {
+    const V d = v - load(means), weight = load(weights);
+    return Canonical(biases != nullptr ? hn::MulAdd(d, weight, load(biases)) : d * weight);
+  });
 }
 
 }  // namespace rows
