@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <string>
 
 #include "exact/axes.h"
 #include "exact/blocks.h"
+#include "exact/elementary_pow.h"
 #include "exact/elementwise_kernels.h"
 #include "exact/elementwise_moves.h"
 #include "hashing/errors.h"
@@ -14,7 +14,7 @@
 namespace torchnotary::exact {
 namespace {
 
-bool moves(ElementOp op) { return op >= ElementOp::neg; }
+bool moves(ElementOp op) { return op >= ElementOp::neg && op != ElementOp::pow; }
 
 struct Call {
   ElementOp op;
@@ -48,8 +48,12 @@ void run_block(const Call& call, const void* const* inputs, void* out, std::size
   const float* const values[3] = {static_cast<const float*>(inputs[0]),
                                   static_cast<const float*>(inputs[1]),
                                   static_cast<const float*>(inputs[2])};
-  call.kernels.arithmetic[static_cast<std::size_t>(call.op)](values, static_cast<float*>(out), n,
-                                                             call.scalars);
+  auto* results = static_cast<float*>(out);
+  if (call.op == ElementOp::pow) {
+    pow_kernel(cpu_path())({values[0], 1, values[1], 1, results, n});
+    return;
+  }
+  call.kernels.arithmetic[static_cast<std::size_t>(call.op)](values, results, n, call.scalars);
 }
 
 // Elements begin … end − 1 of the result.
@@ -99,11 +103,12 @@ std::size_t input_count(ElementOp op) {
       TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_ELEMENTARY(FUNCTION) TORCHNOTARY_MOVING_OPS(OP)
 #undef FUNCTION
 #undef OP
+          2,  // pow
   };
   return kCounts[static_cast<std::size_t>(op)];
 }
 
-std::optional<ElementOp> pow_op(float exponent) {
+ElementOp pow_op(float exponent) {
   if (exponent == 0.0f) return ElementOp::one;
   if (exponent == 1.0f) return ElementOp::identity;
   if (exponent == 2.0f) return ElementOp::square;
@@ -112,7 +117,7 @@ std::optional<ElementOp> pow_op(float exponent) {
   if (exponent == -0.5f) return ElementOp::reciprocal_root;
   if (exponent == -1.0f) return ElementOp::reciprocal;
   if (exponent == -2.0f) return ElementOp::reciprocal_square;
-  return std::nullopt;
+  return ElementOp::pow;
 }
 
 void elementwise(ElementOp op, std::span<const Input> inputs, const Scalars& scalars,

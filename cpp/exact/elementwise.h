@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <span>
 
 #include "exact/element.h"
@@ -87,13 +86,15 @@ enum class ElementOp : std::uint8_t {
 #define OP(name, rest) name,
   TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_ELEMENTARY(OP) TORCHNOTARY_MOVING_OPS(OP)
 #undef OP
+      pow,  // 2 inputs: correctly rounded, for all exponents that are none of pow_op()'s
 };
 
 // How many inputs the operator takes, 1 to 3.
 std::size_t input_count(ElementOp op);
 
-// The operator of pow(x, exponent), of those that section 5 writes as products and roots.
-std::optional<ElementOp> pow_op(float exponent);
+// The operator of pow(x, exponent) for a number as the exponent: the product or root that section 5
+// writes, of one input, or else `pow`.
+ElementOp pow_op(float exponent);
 
 // s0, s1, s2 of the operator, each rounded once to binary32.
 using Scalars = std::array<float, 3>;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "exact/elementary.h"
+#include "exact/elementary_pow.h"
 #include "exact/elementwise.h"
 #include "exact/environment.h"
 #include "exact_support.h"
@@ -162,6 +163,8 @@ float expected(ElementOp op, float x, float y, float z, const Scalars& s) {
     return f(&ElementaryKernels::name, x);
       TORCHNOTARY_ELEMENTARY(TORCHNOTARY_CASE)
 #undef TORCHNOTARY_CASE
+    case ElementOp::pow:
+      return pow_one(x, y);
     default:
       ADD_FAILURE() << "no rule";
       return 0;
@@ -172,6 +175,7 @@ constexpr const char* kNames[] = {
 #define OP(name, rest) #name,
     TORCHNOTARY_ELEMENT_OPS(OP) TORCHNOTARY_ELEMENTARY(OP) TORCHNOTARY_MOVING_OPS(OP)
 #undef OP
+        "pow",
 };
 
 constexpr ElementOp kFirstMoving = ElementOp::neg;
@@ -181,6 +185,7 @@ std::vector<ElementOp> arithmetic_ops() {
   for (int op = 0; op < static_cast<int>(kFirstMoving); ++op) {
     ops.push_back(static_cast<ElementOp>(op));
   }
+  ops.push_back(ElementOp::pow);
   return ops;
 }
 
@@ -409,8 +414,8 @@ TEST(PowOp, OnlyTheExponentsThatArePowersAndRoots) {
   EXPECT_EQ(pow_op(-0.5f), ElementOp::reciprocal_root);
   EXPECT_EQ(pow_op(-1), ElementOp::reciprocal);
   EXPECT_EQ(pow_op(-2), ElementOp::reciprocal_square);
-  EXPECT_EQ(pow_op(4), std::nullopt);
-  EXPECT_EQ(pow_op(NAN), std::nullopt);
+  EXPECT_EQ(pow_op(4), ElementOp::pow);
+  EXPECT_EQ(pow_op(NAN), ElementOp::pow);
 }
 
 TORCHNOTARY_ON_EVERY_CPU_PATH(Elementwise);
