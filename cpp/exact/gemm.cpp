@@ -10,7 +10,7 @@
 namespace torchnotary::exact {
 namespace {
 
-// Of one task, so that its sums stay in the second-level cache.
+// Of one task at most.
 constexpr std::size_t kLinearRows = 1024;
 
 using Left = decltype(Product::left);

@@ -1,4 +1,5 @@
-// matmul: products of activations, whose right operand is copied into panels as it is read.
+// matmul: products of activations, whose right operand is read where it lies, or copied into panels
+// as it is read.
 #include <algorithm>
 #include <array>
 
@@ -9,9 +10,6 @@
 
 namespace torchnotary::exact {
 namespace {
-
-// Up to so many rows of tiles read b faster where it lies than from a copy.
-constexpr std::size_t kDirectTiles = 4;
 
 // Of one task: each copies its panels for itself.
 constexpr std::size_t kMatmulRows = 1024, kRowWeight = 4;
@@ -91,12 +89,13 @@ Epilogue scaled(const ScalingOfItem& of_item) {
   return {.function = scale_row, .context = &of_item, .of_stored = false};
 }
 
-// Views of the panels [first, first + count) of b at one block of k: of b itself, all but a ragged
-// last one, if `direct`, and of copies.
-void view_panels(const Matrix& b, std::size_t n, bool direct, std::size_t k, std::size_t k_count,
+// Views of the panels [first, first + count) of b at one block of k: of b itself where a row's
+// elements are neighbours, which no copy was measured to beat, but for a ragged last panel; of
+// copies otherwise.
+void view_panels(const Matrix& b, std::size_t n, std::size_t k, std::size_t k_count,
                  const Panels& panels, std::size_t first, std::size_t count, PanelView* views) {
   const bool ragged = first + count == panels.count && n % kUnit != 0;
-  const std::size_t whole = direct ? count - (ragged ? 1 : 0) : 0;
+  const std::size_t whole = b.column_stride != 1 ? 0 : count - (ragged ? 1 : 0);
   for (std::size_t i = 0; i < whole; ++i) {
     const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(k) * b.row_stride +
                               static_cast<std::ptrdiff_t>(panels.begin(first + i) * kUnit);
@@ -119,7 +118,6 @@ void matmul(const Matrix& a, const Matrix& b, std::size_t m, std::size_t n, std:
   if (m == 0 || n == 0 || batch.sizes[0] == 0 || batch.sizes[1] == 0) return;
   const GemmKernels& kernels = gemm_kernels(cpu_path());
   const Panels panels(n, kernels.units);
-  const bool direct = b.column_stride == 1 && m <= kDirectTiles * kernels.rows;
   const auto compute_part = [&](const Item& item, Range rows, Range part) {
     const Matrix a_item = moved(a, item.a), b_item = moved(b, item.b);
     const auto left = [&](std::size_t row, std::size_t count, std::size_t at, std::size_t k_count,
@@ -128,7 +126,7 @@ void matmul(const Matrix& a, const Matrix& b, std::size_t m, std::size_t n, std:
     };
     const auto right = [&](std::size_t first, std::size_t count, std::size_t at,
                            std::size_t k_count, PanelView* views) {
-      view_panels(b_item, n, direct, at, k_count, panels, first, count, views);
+      view_panels(b_item, n, at, k_count, panels, first, count, views);
     };
     const ScalingOfItem scaling_of_item = {scaling, moved(scaling.c, item.c)};
     MatrixOut item_out = out;
