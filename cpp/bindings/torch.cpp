@@ -14,6 +14,7 @@
 #include "bindings/buffers.h"
 #include "bindings/calls.h"
 #include "bindings/errors.h"
+#include "bindings/exact.h"
 #include "bindings/sealing.h"
 #include "bindings/tracer.h"
 #include "bindings/watch.h"
@@ -89,5 +90,6 @@ PYBIND11_MODULE(_torch, m) {
   tn::bind_tracer(m);
   tn::define_calls(m);
   tn::define_sealing(m);
+  tn::define_exact(m);
   tn::define_watch(m);
 }

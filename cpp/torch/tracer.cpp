@@ -5,7 +5,6 @@
 #include <c10/core/MemoryFormat.h>
 #include <c10/core/ScalarType.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
-#include <torch/library.h>
 
 #include <pthread.h>
 
@@ -16,6 +15,7 @@
 #include <sstream>
 
 #include "hashing/errors.h"
+#include "torch/hook.h"
 #include "torch/tensor_view.h"
 
 namespace torchnotary {
@@ -35,7 +35,7 @@ void in_forked_child() {
   for (Tracer* each : all) each->abandon();
   running = nullptr;
   in_operator = false;
-  c10::impl::tls_set_dispatch_key_included(kKey, false);
+  want_hook(HookUser::tracer, false);
 }
 
 const std::string& dtype_name(at::ScalarType type) {
@@ -128,7 +128,7 @@ void include_key() {
   bool wanted = false;
   for (const Tracer* each = running; each != nullptr && !wanted; each = each->outer())
     wanted = each->sees_operators();
-  c10::impl::tls_set_dispatch_key_included(kKey, wanted);
+  want_hook(HookUser::tracer, wanted);
 }
 
 }  // namespace
@@ -240,7 +240,7 @@ void Tracer::note_thread() {
 Tracer* Tracer::pause() {
   Tracer* paused = running;
   running = nullptr;
-  if (paused != nullptr) c10::impl::tls_set_dispatch_key_included(kKey, false);
+  if (paused != nullptr) want_hook(HookUser::tracer, false);
   return paused;
 }
 
@@ -292,15 +292,12 @@ void Tracer::finish() {
   }
 }
 
-void Tracer::on_operator(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
-                         torch::jit::Stack* stack) {
-  const c10::DispatchKeySet below =
-      keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, kKey);
-  // What the operator calls is part of it. Transforms of functorch put back the thread's keys as
-  // they found them, so that the key alone does not say it.
-  const c10::impl::ExcludeDispatchKeyGuard unseen(kKey);
-  if (running == nullptr || in_operator) {
-    op.redispatchBoxed(below, stack);
+bool Tracer::is_in_operator() { return in_operator; }
+
+void Tracer::trace(const c10::OperatorHandle& op, torch::jit::Stack* stack,
+                   FunctionRef<void(torch::jit::Stack*)> run) {
+  if (running == nullptr) {
+    run(stack);
     return;
   }
   const InOperator mark;
@@ -309,7 +306,7 @@ void Tracer::on_operator(const c10::OperatorHandle& op, c10::DispatchKeySet keys
   for (Tracer* each = first; each != nullptr; each = each->outer_)
     if (each->options_.operators) each->begin(schema, *stack);
   try {
-    op.redispatchBoxed(below, stack);
+    run(stack);
   } catch (...) {
     for (Tracer* each = first; each != nullptr; each = each->outer_)
       if (each->options_.operators) each->raised();
@@ -693,9 +690,5 @@ void Tracer::keep(const at::Tensor& tensor, std::uint64_t output) {
 }
 
 [[maybe_unused]] const int watches_forks = ::pthread_atfork(nullptr, nullptr, &in_forked_child);
-
-TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericMode, m) {
-  m.fallback(torch::CppFunction::makeFromBoxedFunction<&Tracer::on_operator>());
-}
 
 }  // namespace torchnotary

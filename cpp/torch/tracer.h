@@ -1,21 +1,12 @@
 // Writes down the operators that a thread runs: what each took, where that came from, and what it
 // made.
 //
-// While a tracer runs on a thread, the dispatch key kKey is in that thread's included set, and the
-// fallback on it sees every operator before autocast, autograd and functorch do: composite ones
-// whole, since what they are made of is called with the key excluded.
-//
-// Why TESTING_ONLY_GenericMode, which no library of torch 2.13 registers: it is a functionality key
-// that TLS can include, above all that changes or splits an operator, and below PreDispatch and
-// PythonDispatcher, which torch.export holds and accept no second fallback. The public
-// RecordFunction callbacks see every operator inside a composite one as well, box the arguments of
-// each, and cost a multiple; a TorchDispatchMode costs Python and sees operators below autograd.
+// While a tracer runs on a thread, it is told of every operator by the hook (torch/hook.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
-#include <c10/core/DispatchKey.h>
 
 #include <atomic>
 #include <cstdint>
@@ -25,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "hashing/parallel.h"
 #include "tensor/salt.h"
 #include "tensor/spool.h"
 #include "tensor/trace_writer.h"
@@ -32,8 +24,6 @@
 #include "torch/operator_facts.h"
 
 namespace torchnotary {
-
-inline constexpr c10::DispatchKey kKey = c10::DispatchKey::TESTING_ONLY_GenericMode;
 
 // What traces of calls of one model share: its tensors by where they lie, its modules and their
 // paths. Filled once, then read by any number of tracers on any threads.
@@ -134,8 +124,11 @@ class Tracer {
   const std::vector<Kept>& kept() const { return kept_; }
   Bytes kept_data() const { return kept_file_; }
 
-  static void on_operator(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
-                          torch::jit::Stack* stack);
+  // Runs an operator of this thread by `run`, in a line of each tracer that sees operators; without
+  // one it just runs. What it calls is part of it: is_in_operator() meanwhile.
+  static void trace(const c10::OperatorHandle& op, torch::jit::Stack* stack,
+                    FunctionRef<void(torch::jit::Stack*)> run);
+  static bool is_in_operator();
 
  private:
   void begin(const c10::FunctionSchema& schema, const torch::jit::Stack& stack);

@@ -1,0 +1,39 @@
+// The exact profile's scope, as python/torchnotary/exact.py uses it.
+#pragma once
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "bindings/errors.h"
+#include "torch/arena.h"
+#include "torch/exact_dispatch.h"
+#include "torch/packs.h"
+
+namespace torchnotary {
+
+inline void raise_not_exact(const NotaryError& error) {
+  const pybind11::gil_scoped_acquire gil;
+  raise_python("NotExact", error);
+  python_error passed_on;
+  passed_on.persist();
+  throw python_error(passed_on);
+}
+
+inline void define_exact(pybind11::module_& m) {
+  namespace py = pybind11;
+  exact::raise_not_exact_by(&raise_not_exact);
+  m.def("enter_exact", &exact::enter, "Compute this thread's operators by exact/1.");
+  m.def("leave_exact", &exact::leave, "End what enter_exact() began; pairs nest.");
+  m.def("is_exact", &exact::is_on, "Whether this thread computes by exact/1.");
+  m.def(
+      "pack_matrix", [](const at::Tensor& weights) { exact::pack_matrix(weights); }, py::arg("weights"),
+      py::call_guard<py::gil_scoped_release>(),
+      "Pack sealed weights (n, k) of a product now, and not at their first use.");
+  m.def("packed_bytes", &exact::packed_bytes, "Bytes of the packs of sealed weights.");
+  m.def("arena_bytes", &exact::arena_kept, "Bytes kept for the results of exact kernels.");
+  m.def("trim_arena", &exact::trim_arena, "Give those bytes back to the system.");
+}
+
+}  // namespace torchnotary

@@ -1,0 +1,15 @@
+// The product that other kernels of torch's operators need too.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "exact/gemm.h"
+
+namespace torchnotary::exact {
+
+// out (rows, n) = x (rows, k) times weights (n, k), then `+ bias` where it is defined. The rows of
+// out are contiguous; each tensor has a storage type of its own.
+void multiply_by_weights(const at::Tensor& x, const at::Tensor& weights, const at::Tensor& bias,
+                         const at::Tensor& out);
+
+}  // namespace torchnotary::exact
