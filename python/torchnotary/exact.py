@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from . import _libtorch
 from .errors import NotExact
+from .sealing import seal
 
 PROFILE = "exact/1"
 
@@ -20,8 +20,9 @@ PROFILE = "exact/1"
 def exact_scope() -> Iterator[None]:
     """Run this thread's torch operators by exact/1 inside the block.
 
-    Results are ordinary tensors. Blocks nest; other threads stay as they are. Raises NotExact from
-    within an operator that exact/1 does not specify, naming it and the module that called it, and
+    Results are ordinary tensors. Blocks nest; other threads stay as they are. Weights that are
+    sealed (:func:`prepare`) are packed once, others at every product. Raises NotExact from within
+    an operator that exact/1 does not specify, naming it and the module that called it, and
     NotaryError where ``_torch`` cannot be loaded.
     """
     extension = _libtorch.load()
@@ -34,13 +35,53 @@ def exact_scope() -> Iterator[None]:
         extension.leave_exact()
 
 
+def prepare(module: Any) -> None:
+    """Seal the parameters and buffers of ``module`` and pack the weights of its linear layers, so
+    that its calls read nothing else; what is prepared already stays as it is.
+
+    Raises UnsupportedTensor, naming it, for a tensor that is not plain memory on the host.
+    """
+    import torch
+
+    seal(module)
+    pack = _libtorch.load().pack_matrix
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Linear) and layer.weight.dtype in _stored(torch):
+            pack(layer.weight.detach())
+
+
+def require_sealed(models: Mapping[str, Any]) -> None:
+    """Raise NotExact, naming them, where tensors of prepared models were replaced since."""
+    is_sealed = _libtorch.load().is_sealed
+    loose = [name for name, tensor in _tensors(models) if tensor.numel() and not is_sealed(tensor)]
+    if loose:
+        raise NotExact(
+            "tensors were replaced after the model was sealed: " + ", ".join(loose[:5]),
+            expected="the sealed tensors",
+            actual=f"{len(loose)} others",
+            next_step="notary.detach(model), then notary.attach(model) again",
+        )
+
+
+def _tensors(models: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for module in models.values():
+        yield from module.named_parameters()
+        yield from module.named_buffers()
+
+
+def _stored(torch: Any) -> tuple[Any, ...]:
+    return (torch.float32, torch.bfloat16, torch.float16)
+
+
 def _in_module(error: NotExact) -> NotExact:
     """The same error, naming the module whose forward called the operator."""
+    from .capture.subjects import is_module
+
     module, root = None, None
     trace = error.__traceback__
     while trace is not None:
         owner = trace.tb_frame.f_locals.get("self")
-        if trace.tb_frame.f_code.co_name == "_call_impl" and _is_module(owner):
+        if trace.tb_frame.f_code.co_name == "_call_impl" and is_module(owner):
             root = owner if root is None else root
             module = owner
         trace = trace.tb_next
@@ -56,8 +97,3 @@ def _in_module(error: NotExact) -> NotExact:
     )
     named.module = where
     return named.with_traceback(error.__traceback__)
-
-
-def _is_module(value: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)

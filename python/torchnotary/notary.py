@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from . import _libtorch
+from . import _libtorch, exact
 from .capture import attachments, module_calls, surroundings, tracing
 from .capture.aside import aside, is_traced
 from .capture.call import Call
@@ -32,12 +32,13 @@ from .capture.pause import is_paused
 from .capture.subjects import is_module
 from .capture.target import ModuleTarget
 from .capture.wrappers import wrap
-from .errors import NotaryError, WeightsChanged
+from .errors import NotaryError, NotExact, WeightsChanged
 from .folders import default_log
 from .log.writer import LogWriter
 from .statement.record import Record
+from .structure import unwrap
 
-PROFILES = ("native", "deterministic")
+PROFILES = ("native", "deterministic", exact.PROFILE)
 _NO_LABELS: Mapping[str, str] = {}
 
 
@@ -45,8 +46,10 @@ class Notary:
     """Records calls into a log folder, each as a signed, logged statement.
 
     ``log`` is a folder (default: ``TORCHNOTARY_LOG``, else the user's data folder); ``profile``
-    is ``"native"`` (torch as it is) or ``"deterministic"`` (every deterministic setting, scoped to
-    the call); ``trace`` is ``"operators"`` (every operator call is a line of the record's trace),
+    is ``"native"`` (torch as it is), ``"deterministic"`` (every deterministic setting, scoped to
+    the call) or ``"exact/1"`` (the same bits on every machine, docs/exact.md; models are sealed,
+    and a call that cannot be recorded raises, since without the profile it gives other bits);
+    ``trace`` is ``"operators"`` (every operator call is a line of the record's trace),
     ``"modules"`` (the outputs of the model's direct children and of the members of its ModuleLists)
     or False; ``evidence`` is ``"commitments"`` or ``"full"`` (tensors kept in the private store);
     ``signer`` is a :class:`~torchnotary.keys.SigningKey`, PEM text or a path to one; ``strict``
@@ -75,6 +78,8 @@ class Notary:
         self.name = name
         self._keep = evidence == "full"
         self._scope = _scope_of(profile)
+        self._is_exact = profile == exact.PROFILE
+        self._prepared: weakref.WeakSet = weakref.WeakSet()
         self._trace = trace
         self._release_layer: Callable | None = None
         self._signer = Signer(signer)
@@ -124,10 +129,12 @@ class Notary:
         ``seal`` moves parameters and buffers into memory that cannot be written, until
         :meth:`detach`: torch's operators raise NotaryError instead, other writes fault
         (docs/weights.md). Raises UnsupportedTensor, naming it, where a tensor is not plain memory
-        on the host.
+        on the host. Under ``exact/1`` every model is sealed, and its weights are packed here.
         """
         _require_module(model)
-        attachments.attach(self, model, name or self.name, seal)
+        attachments.attach(self, model, name or self.name, seal or self._is_exact)
+        if self._is_exact:
+            self._prepare({"": model})
         return model
 
     def detach(self, model: Any) -> Any:
@@ -135,6 +142,7 @@ class Notary:
         was sealed for this notary becomes ordinary, writable memory again."""
         _require_module(model)
         attachments.detach(self, model)
+        self._prepared.discard(unwrap(model))
         return model
 
     def __enter__(self) -> Notary:
@@ -266,8 +274,11 @@ class Notary:
             hint = target.committed()
             around = interposed()  # before its modes are set aside
             with aside():
+                models = target.models(owner, arguments)
+                if self._is_exact:
+                    self._prepare(models)
                 committed = self._models.committed(
-                    target.models(owner, arguments),
+                    models,
                     target.name or self.name,
                     named=target.models_are_named,
                     hint=hint,
@@ -286,11 +297,24 @@ class Notary:
             if self._trace:
                 self._begin_trace(call, target, arguments)
             return call
-        except WeightsChanged:
-            raise  # raised in strict mode only
+        except (WeightsChanged, NotExact):
+            raise  # the first in strict mode only
         except Exception as error:
+            if self._is_exact:  # unrecorded, the call would give other bits
+                self._last.set(error)
+                self._stream.miss(error)
+                raise
             self._refuse(error)
             return None
+
+    def _prepare(self, models: Mapping[str, Any]) -> None:
+        """Seal and pack models that this notary has not met; the others must still be so."""
+        models = {label: unwrap(module) for label, module in models.items()}
+        for module in models.values():
+            if module not in self._prepared:
+                exact.prepare(module)
+                self._prepared.add(module)
+        exact.require_sealed(models)
 
     def _call(
         self, target: Any, committed: Any, arguments: dict[str, Any], around: dict[str, str]
@@ -544,9 +568,11 @@ def _require_known(profile: str, trace: Any, evidence: str, sign_every: int) -> 
 
 
 def _scope_of(profile: str) -> Callable | None:
-    if profile != "deterministic":
+    if profile == "native":
         return None
+    _libtorch.load()  # what it lacks is said here, not in the first call
+    if profile == exact.PROFILE:
+        return exact.exact_scope
     from .determinism import determinism_scope
 
-    _libtorch.load()  # what it lacks is said here, not in the first call
     return determinism_scope

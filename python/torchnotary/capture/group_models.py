@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..manifest import STRUCTURE, WEIGHTS, Manifest
+from ..model_constants import constants_of
 from ..model_lines import sorted_lines
 from ..statement.lines import canonical, encode_file, parse
 from .models import CommittedModel
@@ -64,6 +65,7 @@ class MergedModels:
         named: dict[str, _Part] = {}
         for part in parts:
             named[free_name(named, part.name)] = part
+        self._named = named
         manifest = _manifest(named)
         lines = {WEIGHTS: manifest.weights_lines, STRUCTURE: manifest.structure_lines}
         self.files = {name: encode_file(found) for name, found in lines.items() if found}
@@ -75,6 +77,11 @@ class MergedModels:
             "structure": manifest.structure.to_json(),
             "weights": manifest.weights.to_json() if manifest.weights else None,
         }
+
+    def constants(self) -> bytes | None:
+        """As a `CommittedModel`'s, under the names of the group."""
+        found = {name: part.reference() for name, part in self._named.items()}
+        return constants_of([(name, one) for name, one in found.items() if one is not None])
 
 
 @dataclass(frozen=True)

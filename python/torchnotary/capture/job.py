@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from .. import model_constants
+from ..exact import PROFILE
 from ..files import read_regular
 from ..keys import MAX_PEM_BYTES, SigningKey
 from ..leaves import TREES, Leaf, line_of
@@ -134,7 +136,7 @@ class CallJob:
         private = PrivateParts(
             secret=secret,
             digests=_digests(call),
-            files={**files, **_private_files(traced)},
+            files={**files, **_private_files(traced), **_constants(call)},
             evidence=encode_evidence(call.inputs, call.outputs) if call.keep else None,
         )
         prepared = Prepared(
@@ -224,6 +226,15 @@ def _private_files(traced: Any) -> dict[str, Any]:
         files["trace.kept"] = traced.kept.data
         files["trace.kept.index"] = traced.kept.index()
     return files
+
+
+def _constants(call: Call | GroupedCalls) -> dict[str, bytes]:
+    """Under exact/1, what a model on another CPU would compute otherwise when it is built."""
+    first = call.calls[0] if isinstance(call, GroupedCalls) else call
+    if call.model is None or first.execution["profile"] != PROFILE:
+        return {}
+    data = call.model.constants()
+    return {} if data is None else {model_constants.FILE: data}
 
 
 def _execution(call: Call | GroupedCalls) -> dict[str, Any]:

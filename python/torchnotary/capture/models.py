@@ -9,10 +9,13 @@ from typing import Any
 
 from ..errors import WeightsChanged
 from ..manifest import Manifest
+from ..model_constants import constants_of
 from ..sealing import is_sealed
 from ..statement.lines import encode_file, parse
 from ..structure import unwrap
 from ..watch import Watch
+
+_UNREAD = object()
 
 
 class CommittedModel:
@@ -41,6 +44,7 @@ class CommittedModel:
         self.manifest = manifest = Manifest.of(self._subject(models), reuse=reuse)
         self.sealed = self.is_sealed_now()
         self.files: dict[str, bytes] = {}
+        self._constants: Any = _UNREAD
         self.traced: Any = None  # what traces of its calls share (tracing.py)
         self.section: dict[str, Any] = {
             "changed": stale is not None and not stale.is_of(manifest),
@@ -68,6 +72,12 @@ class CommittedModel:
         """The models with the prefix of the names of their tensors and modules."""
         found = zip(self.watches, self.references, strict=True)
         return [(key if self.prefixed else "", ref()) for key, ref in found if ref() is not None]
+
+    def constants(self) -> bytes | None:
+        """Floating buffers that no state dict has, as a file: see model_constants.py."""
+        if self._constants is _UNREAD:
+            self._constants = constants_of(self.alive_models())
+        return self._constants
 
     def digests(self) -> dict[str, bytes]:
         """The digest of each tensor by the name its line has."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NotaryError
 from ..leaves import Leaf, flatten_given
+from ..model_constants import FILE as CONSTANTS
+from ..model_constants import installed
 from ..statement.record import Record
 from ..statement.values import (
     compare,
@@ -76,11 +78,30 @@ def reproduce(
 def _reproduce(
     record: Record, subject: Subject | GroupSubject, inputs: Any, outputs: Any, model: Any
 ) -> Reproduction:
-    lines, digests = _recorded(record, "outputs")
     args, kwargs = _arguments(record, subject, inputs)
-    kept = _kept_outputs(record, outputs, lines, digests)
     models = subject.models(args, kwargs)
     prefixed = subject.prefixes_names(models)
+    named = [(name if prefixed else "", module) for name, module in models.items()]
+    with installed(_constants(record), named):
+        return _compared(record, subject, args, kwargs, outputs, model, models, prefixed)
+
+
+def _constants(record: Record) -> bytes | None:
+    return record.private.file(CONSTANTS) if record.private is not None else None
+
+
+def _compared(
+    record: Record,
+    subject: Subject | GroupSubject,
+    args: Any,
+    kwargs: Any,
+    outputs: Any,
+    model: Any,
+    models: Mapping[str, Any],
+    prefixed: bool,
+) -> Reproduction:
+    lines, digests = _recorded(record, "outputs")
+    kept = _kept_outputs(record, outputs, lines, digests)
     shown, culprit = _compare_model(record, model, models, prefixed)
     found = settings.changes(
         record.predicate["execution"],

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..capture.pause import pause
 from ..capture.wrappers import resume, stepwise
+from ..determinism import determinism_scope
+from ..exact import PROFILE, exact_scope
 from ..leaves import Leaf, class_name, flatten_output
 from ..random_states import in_force
 from ..statement.record import Record
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ..capture.tracing import Tracing
 
 MAX_THREADS = 1024
+SCOPES = {"deterministic": determinism_scope, PROFILE: exact_scope}
 
 
 @dataclass
@@ -72,11 +75,11 @@ def conditions(record: Record) -> Iterator[None]:
 
         stack.enter_context(in_force(record.random_states))
         stack.callback(torch.set_num_threads, torch.get_num_threads())
-        set_threads(threads)
-        if execution.get("profile") == "deterministic":
-            from ..determinism import determinism_scope
-
-            stack.enter_context(determinism_scope())
+        if execution.get("profile") != PROFILE:  # whose bits no number of threads changes
+            set_threads(threads)
+        scope = SCOPES.get(execution.get("profile"))
+        if scope is not None:
+            stack.enter_context(scope())
         yield
 
 
