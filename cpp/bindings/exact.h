@@ -27,9 +27,10 @@ inline void define_exact(pybind11::module_& m) {
   m.def("enter_exact", &exact::enter, "Compute this thread's operators by exact/1.");
   m.def("leave_exact", &exact::leave, "End what enter_exact() began; pairs nest.");
   m.def("is_exact", &exact::is_on, "Whether this thread computes by exact/1.");
+  m.def("exact_scopes", &exact::scopes, "How many threads compute by exact/1.");
   m.def(
-      "pack_matrix", [](const at::Tensor& weights) { exact::pack_matrix(weights); }, py::arg("weights"),
-      py::call_guard<py::gil_scoped_release>(),
+      "pack_matrix", [](const at::Tensor& weights) { exact::pack_matrix(weights); },
+      py::arg("weights"), py::call_guard<py::gil_scoped_release>(),
       "Pack sealed weights (n, k) of a product now, and not at their first use.");
   m.def("packed_bytes", &exact::packed_bytes, "Bytes of the packs of sealed weights.");
   m.def("arena_bytes", &exact::arena_kept, "Bytes kept for the results of exact kernels.");

@@ -98,7 +98,8 @@ class Blocks {
   static Block* make(std::size_t size_class) {
     const std::size_t size = size_of_class(size_class);
     const std::size_t alignment = size >= kHugePage ? kHugePage : 64;
-    void* const data = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    void* const data =
+        std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     if (data == nullptr) throw std::bad_alloc();
     if (size >= kHugePage) ::madvise(data, size, MADV_HUGEPAGE);  // advice: may be refused
     return new Block{size_class, size, data};
@@ -154,8 +155,8 @@ at::Tensor empty_like_in_arena(const at::Tensor& tensor, at::ScalarType type) {
   if (tensor.is_contiguous() || !tensor.is_non_overlapping_and_dense()) {
     return empty_in_arena(tensor.sizes(), type);
   }
-  return at::Tensor(at::detail::empty_strided_generic(tensor.sizes(), tensor.strides(), arena(),
-                                                      kKeys, type));
+  return at::Tensor(
+      at::detail::empty_strided_generic(tensor.sizes(), tensor.strides(), arena(), kKeys, type));
 }
 
 std::size_t arena_kept() { return blocks().kept(); }

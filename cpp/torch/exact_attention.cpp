@@ -58,8 +58,8 @@ bool attention_kernel(Arguments a, Results& results) {
   TORCH_CHECK(k.size(0) == q.size(0) && v.size(0) == q.size(0) && k.size(3) == q.size(3) &&
                   v.size(2) == keys && k.size(1) == v.size(1) && k.size(1) > 0 &&
                   heads % k.size(1) == 0,
-              "scaled_dot_product_attention: shapes ", query.sizes(), ", ",
-              a[1].toTensor().sizes(), " and ", a[2].toTensor().sizes(), " do not fit");
+              "scaled_dot_product_attention: shapes ", query.sizes(), ", ", a[1].toTensor().sizes(),
+              " and ", a[2].toTensor().sizes(), " do not fit");
   Attention attention{.storage = storage_of(q.scalar_type()),
                       .batch = static_cast<std::size_t>(q.size(0)),
                       .heads = static_cast<std::size_t>(heads),
@@ -83,12 +83,11 @@ bool attention_kernel(Arguments a, Results& results) {
     if (mask.dim() > 4) mask = mask.flatten(0, mask.dim() - 4);
     attention.mask = mask_of(mask);
   }
-  attention.scale = static_cast<float>(
-      a[6].isNone() ? 1 / std::sqrt(static_cast<double>(q.size(3))) : a[6].toDouble());
+  attention.scale = static_cast<float>(a[6].isNone() ? 1 / std::sqrt(static_cast<double>(q.size(3)))
+                                                     : a[6].toDouble());
   // Rows before heads, as torch's own kernel lays it out: models bring the two together.
-  const at::Tensor out = results
-                             .fresh({q.size(0), q.size(2), heads, v.size(3)}, q.scalar_type())
-                             .transpose(1, 2);
+  const at::Tensor out =
+      results.fresh({q.size(0), q.size(2), heads, v.size(3)}, q.scalar_type()).transpose(1, 2);
   attention.output = {out.mutable_data_ptr(), out.stride(0), out.stride(1), out.stride(2)};
   exact::attention(attention, kIntraOpThreads);
   if (query.dim() == 4) {

@@ -29,8 +29,8 @@ bool to_copy(Arguments arguments, Results& results) {
                      (arguments[3].isNone() || arguments[3].toDevice().is_cpu());
   if (moves_only(self.scalar_type(), type)) return results.only_moves();
   TORCH_CHECK(stays, "exact/1 computes on the CPU");
-  const auto format = arguments[6].isNone() ? at::MemoryFormat::Preserve
-                                            : arguments[6].toMemoryFormat();
+  const auto format =
+      arguments[6].isNone() ? at::MemoryFormat::Preserve : arguments[6].toMemoryFormat();
   const at::Tensor made = converted(self, type);
   results.add(format == at::MemoryFormat::Preserve ? made : made.contiguous(format));
   return true;
@@ -75,8 +75,10 @@ bool arange_by(Arguments a, Results& results) {
 }
 
 constexpr NamedKernel kKernels[] = {
-    {"aten::_to_copy", &to_copy},       {"aten::copy", &copy},
-    {"aten::arange", &arange_to},       {"aten::arange.start", &arange_from},
+    {"aten::_to_copy", &to_copy},
+    {"aten::copy", &copy},
+    {"aten::arange", &arange_to},
+    {"aten::arange.start", &arange_from},
     {"aten::arange.start_step", &arange_by},
 };
 
@@ -141,8 +143,9 @@ at::Tensor converted(const at::Tensor& tensor, at::ScalarType type) {
   if (is_float(type) || type == at::kBool) {
     elementwise(ElementOp::identity, std::array{in}, {}, output_of(out), kIntraOpThreads);
   } else if (const auto value = truncate(in, output_of(out), kIntraOpThreads)) {
-    refuse("a floating value has no integer", std::string("a number in the range of ") + toString(type),
-           std::to_string(*value), "clamp or replace it before the conversion");
+    refuse("a floating value has no integer",
+           std::string("a number in the range of ") + toString(type), std::to_string(*value),
+           "clamp or replace it before the conversion");
   }
   return out;
 }

@@ -26,6 +26,7 @@ namespace torchnotary::exact {
 namespace {
 
 thread_local int depth = 0;
+std::atomic<std::size_t> threads_on = 0;
 std::atomic<void (*)(const NotaryError&)> raise_error = nullptr;
 
 std::string full_name(const c10::FunctionSchema& schema) {
@@ -166,8 +167,7 @@ void require_plain(const c10::FunctionSchema& schema, c10::DispatchKeySet keys,
                    Arguments arguments) {
   if (has_other_keys(keys)) {
     const std::string other = toString(other_key(keys));
-    refuse(full_name(schema) + " was called under " + other +
-               ", which exact/1 does not specify",
+    refuse(full_name(schema) + " was called under " + other + ", which exact/1 does not specify",
            "plain dense tensors of the CPU", other,
            "leave autocast and transforms off under exact/1, or record with profile=\"native\"");
   }
@@ -272,14 +272,20 @@ void run_kernel(const Rule& rule, const c10::OperatorHandle& op, c10::DispatchKe
 }  // namespace
 
 void enter() {
-  if (depth++ == 0) want_hook(HookUser::exact, true);
+  if (depth++ > 0) return;
+  ++threads_on;
+  want_hook(HookUser::exact, true);
 }
 
 void leave() {
-  if (--depth == 0) want_hook(HookUser::exact, false);
+  if (--depth > 0) return;
+  --threads_on;
+  want_hook(HookUser::exact, false);
 }
 
 bool is_on() { return depth > 0; }
+
+std::size_t scopes() { return threads_on.load(); }
 
 void raise_not_exact_by(void (*raise)(const NotaryError&)) { raise_error = raise; }
 

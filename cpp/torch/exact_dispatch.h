@@ -20,6 +20,8 @@ namespace torchnotary::exact {
 void enter();
 void leave();
 bool is_on();
+// How many threads have one open.
+std::size_t scopes();
 
 // Says how NotExact is thrown from within an operator.
 void raise_not_exact_by(void (*raise)(const NotaryError&));
@@ -38,8 +40,8 @@ class Results {
   // Where the operator is to write in place or by out=; undefined where neither.
   const at::Tensor& target() const { return target_; }
 
-  // What a kernel returns that leaves an operator to torch though its tensors are floating: as it is
-  // called, it only moves data.
+  // What a kernel returns that leaves an operator to torch though its tensors are floating: as it
+  // is called, it only moves data.
   bool only_moves() {
     only_moves_ = true;
     return false;
@@ -55,8 +57,8 @@ class Results {
   bool only_moves_ = false;
 };
 
-// Computes an operator from its arguments; false where it is torch's to compute: all its tensors are
-// integers, or results.only_moves().
+// Computes an operator from its arguments; false where it is torch's to compute: all its tensors
+// are integers, or results.only_moves().
 using Kernel = bool (*)(Arguments arguments, Results& results);
 
 struct Rule {
@@ -69,7 +71,7 @@ struct Rule {
   };
   Way way = Way::unknown;
   Kernel kernel = nullptr;
-  std::size_t arguments = 0;       // that the kernel takes, counted from the first
+  std::size_t arguments = 0;         // that the kernel takes, counted from the first
   std::vector<std::size_t> written;  // arguments that the results go to: out=, in place
   bool in_place = false;
 };
@@ -77,8 +79,8 @@ struct Rule {
 // Worked out once for each operator.
 const Rule& rule_of(const c10::OperatorHandle& op);
 
-// Runs an operator that is no Way::part: those are to be run with the hook in place. `keys` are those it was called with. Throws NotExact
-// where the profile does not say what it gives.
+// Runs an operator that is no Way::part: those are to be run with the hook in place. `keys` are
+// those it was called with. Throws NotExact where the profile does not say what it gives.
 void run(const Rule& rule, const c10::OperatorHandle& op, c10::DispatchKeySet keys,
          torch::jit::Stack* stack);
 

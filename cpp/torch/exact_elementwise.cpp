@@ -165,8 +165,8 @@ bool div(Arguments a, Results& results) { return real(ElementOp::div, {a[0], a[1
 bool div_mode(Arguments a, Results& results) {
   if (a[2].isNone()) return div(a, results);
   if (!is_float(type_of({a[0], a[1]}))) return false;
-  refuse("div with a rounding mode is not part of exact/1", "no rounding mode",
-         a[2].toStringRef(), "use torch.floor(x / y) or torch.trunc(x / y)");
+  refuse("div with a rounding mode is not part of exact/1", "no rounding mode", a[2].toStringRef(),
+         "use torch.floor(x / y) or torch.trunc(x / y)");
 }
 
 bool pow_by(Arguments a, Results& results) {
@@ -201,9 +201,9 @@ bool leaky_relu(Arguments a, Results& results) {
 
 bool elu(Arguments a, Results& results) {
   const double alpha = a[1].toScalar().toDouble(), scale = a[2].toScalar().toDouble();
-  return arithmetic(ElementOp::elu, {a[0]}, results,
-                    {static_cast<float>(alpha * scale), static_cast<float>(scale),
-                     rounded(a[3].toScalar())});
+  return arithmetic(
+      ElementOp::elu, {a[0]}, results,
+      {static_cast<float>(alpha * scale), static_cast<float>(scale), rounded(a[3].toScalar())});
 }
 
 bool softplus(Arguments a, Results& results) {
@@ -219,8 +219,8 @@ bool gelu(Arguments a, Results& results) {
 // In evaluation they do nothing; the switch is the argument before the last.
 bool dropout(Arguments a, Results& results) {
   if (a[2].toBool() && a[1].toDouble() > 0) {
-    refuse("dropout draws random numbers, which exact/1 does not specify", "evaluation",
-           "training", "call model.eval()");
+    refuse("dropout draws random numbers, which exact/1 does not specify", "evaluation", "training",
+           "call model.eval()");
   }
   results.add(a[0].toTensor());
   return true;
@@ -267,10 +267,12 @@ const NamedKernel kKernels[] = {
     {"aten::clamp_max", &two<ElementOp::minimum>},
     {"aten::clamp_max.Tensor", &two<ElementOp::minimum>},
     {"aten::where.self", &where},
-    {"aten::lerp.Tensor", [](Arguments a, Results& results) {
+    {"aten::lerp.Tensor",
+     [](Arguments a, Results& results) {
        return arithmetic(ElementOp::lerp, {a[0], a[1], a[2]}, results);
      }},
-    {"aten::lerp.Scalar", [](Arguments a, Results& results) {
+    {"aten::lerp.Scalar",
+     [](Arguments a, Results& results) {
        return arithmetic(ElementOp::lerp, {a[0], a[1], a[2]}, results);
      }},
     {"aten::neg", &one<ElementOp::neg>},

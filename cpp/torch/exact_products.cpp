@@ -56,9 +56,9 @@ bool linear_kernel(Arguments a, Results& results) {
   const at::Tensor bias = optional_tensor(a[2]);
   if (!is_float(x.scalar_type()) && !is_float(weights.scalar_type())) return false;
   require_same_types("linear", x, weights);
-  TORCH_CHECK(x.dim() > 0 && weights.dim() > 0 && weights.dim() <= 2 &&
-                  x.size(-1) == weights.size(-1),
-              "linear: inputs ", x.sizes(), " do not fit weights ", weights.sizes());
+  TORCH_CHECK(
+      x.dim() > 0 && weights.dim() > 0 && weights.dim() <= 2 && x.size(-1) == weights.size(-1),
+      "linear: inputs ", x.sizes(), " do not fit weights ", weights.sizes());
   const bool is_vector = weights.dim() == 1;
   if (is_vector) weights = weights.unsqueeze(0);
   TORCH_CHECK(!bias.defined() || bias.numel() == weights.size(0), "linear: a bias of ",
@@ -78,8 +78,8 @@ at::Tensor multiply(const char* op, const at::Tensor& a, const at::Tensor& b,
   if (b.dim() == 2 && is_sealed(b) && scaling.alpha == 1 && scaling.beta == 0) {
     return by_weights(a, b.t(), {}, results);
   }
-  at::DimVector lead = at::infer_size_dimvector(a.sizes().slice(0, a.dim() - 2),
-                                                b.sizes().slice(0, b.dim() - 2));
+  at::DimVector lead =
+      at::infer_size_dimvector(a.sizes().slice(0, a.dim() - 2), b.sizes().slice(0, b.dim() - 2));
   at::DimVector sizes = lead;
   sizes.append({m, n});
   const at::Tensor out = results.fresh(sizes, a.scalar_type());
@@ -197,8 +197,8 @@ bool convolve_kernel(const ConvolutionArguments& given, Results& results) {
   if (!is_batch) input = input.unsqueeze(0);
   const std::int64_t inputs = given.transposed ? weights.size(0) : weights.size(1) * given.groups;
   TORCH_CHECK(input.dim() == axes + 2 && input.size(1) == inputs, "convolution: an input of ",
-              given.input.sizes(), " does not fit weights ", weights.sizes(), " in ",
-              given.groups, " groups");
+              given.input.sizes(), " does not fit weights ", weights.sizes(), " in ", given.groups,
+              " groups");
   const at::Tensor x = with_rows(input, axes), w = with_rows(weights, axes);
   const auto two = [&](const at::DimVector& values, std::size_t other) {
     return axes == 1 ? std::array<std::size_t, 2>{other, static_cast<std::size_t>(values[0])}
@@ -262,18 +262,12 @@ bool convolution_kernel(Arguments a, Results& results) {
 }
 
 constexpr NamedKernel kKernels[] = {
-    {"aten::linear", &linear_kernel},
-    {"aten::matmul", &matmul_kernel},
-    {"aten::mm", &matmul_kernel},
-    {"aten::bmm", &matmul_kernel},
-    {"aten::mv", &matmul_kernel},
-    {"aten::dot", &matmul_kernel},
-    {"aten::addmm", &addmm},
-    {"aten::baddbmm", &addmm},
-    {"aten::addmv", &addmv},
-    {"aten::conv1d", &conv},
-    {"aten::conv2d", &conv},
-    {"aten::convolution", &convolution_kernel},
+    {"aten::linear", &linear_kernel}, {"aten::matmul", &matmul_kernel},
+    {"aten::mm", &matmul_kernel},     {"aten::bmm", &matmul_kernel},
+    {"aten::mv", &matmul_kernel},     {"aten::dot", &matmul_kernel},
+    {"aten::addmm", &addmm},          {"aten::baddbmm", &addmm},
+    {"aten::addmv", &addmv},          {"aten::conv1d", &conv},
+    {"aten::conv2d", &conv},          {"aten::convolution", &convolution_kernel},
 };
 
 }  // namespace
@@ -287,8 +281,8 @@ void multiply_by_weights(const at::Tensor& x, const at::Tensor& weights, const a
     epilogue.bias_storage = storage_of(added.scalar_type());
   }
   const MatrixPack pack = pack_matrix(weights);
-  linear(matrix_of(x), static_cast<std::size_t>(x.size(0)), pack.matrix, epilogue,
-         matrix_out(out), kIntraOpThreads);
+  linear(matrix_of(x), static_cast<std::size_t>(x.size(0)), pack.matrix, epilogue, matrix_out(out),
+         kIntraOpThreads);
 }
 
 std::span<const NamedKernel> product_kernels() { return kKernels; }

@@ -157,8 +157,8 @@ bool along_axis(AlongAxis kernel, const at::Tensor& self, std::int64_t axis, at:
 template <AlongAxis kKernel>
 bool softmax_of_type(Arguments a, Results& results) {  // self, dim, dtype
   const at::Tensor& self = a[0].toTensor();
-  return along_axis(kKernel, self, a[1].toInt(),
-                    type_argument(a[2]).value_or(self.scalar_type()), results);
+  return along_axis(kKernel, self, a[1].toInt(), type_argument(a[2]).value_or(self.scalar_type()),
+                    results);
 }
 template <AlongAxis kKernel>
 bool softmax_widened(Arguments a, Results& results) {  // self, dim, half_to_float
@@ -272,8 +272,8 @@ bool instance_norm_kernel(Arguments a, Results& results) {  // as above
   if (!is_float(x.scalar_type())) return false;
   if (!a[5].toBool()) return normalize_channels(x, a[1], a[2], a[3], a[4], eps_of(a[7]), results);
   if (!a[3].isNone() || !a[4].isNone()) {
-    refuse("instance_norm that updates statistics is not part of exact/1", "evaluation",
-           "training", "call model.eval()");
+    refuse("instance_norm that updates statistics is not part of exact/1", "evaluation", "training",
+           "call model.eval()");
   }
   return normalize_groups(x, x.size(1), a[1], a[2], eps_of(a[7]), results);
 }

@@ -118,10 +118,9 @@ MatrixPack pack_matrix(const at::Tensor& weights) {
   const Storage storage = storage_of(weights.scalar_type());
   const Matrix matrix{weights.const_data_ptr(), storage, weights.stride(0), weights.stride(1)};
   const Numbers use{static_cast<std::int64_t>(cpu_path())};
-  const Pack pack =
-      get_pack(weights, use, PackedMatrix::size(n, k, storage), [&](std::byte* memory) {
-        return PackedMatrix::pack(matrix, n, k, memory, kIntraOpThreads);
-      });
+  const Pack pack = get_pack(
+      weights, use, PackedMatrix::size(n, k, storage),
+      [&](std::byte* memory) { return PackedMatrix::pack(matrix, n, k, memory, kIntraOpThreads); });
   return {pack.matrix.at(pack.data), pack.memory};
 }
 

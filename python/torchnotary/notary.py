@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _libtorch, exact
-from .capture import attachments, module_calls, surroundings, tracing
+from .capture import attachments, exact_calls, module_calls, surroundings, tracing
 from .capture.aside import aside, is_traced
 from .capture.call import Call
 from .capture.group import Group, GroupedCalls
@@ -82,6 +82,7 @@ class Notary:
         self._prepared: weakref.WeakSet = weakref.WeakSet()
         self._trace = trace
         self._release_layer: Callable | None = None
+        self._release_exact: Callable | None = None
         self._signer = Signer(signer)
         self._inside: ContextVar[Stretch | None] = ContextVar("torchnotary_inside", default=None)
         self._blocks: ContextVar[tuple] = ContextVar("torchnotary_blocks", default=())
@@ -239,8 +240,9 @@ class Notary:
         if self._closed:
             return
         self._closed = True
-        if self._release_layer is not None:
-            self._release_layer()
+        for release in (self._release_layer, self._release_exact):
+            if release is not None:
+                release()
         try:
             self.flush()
         finally:
@@ -312,7 +314,10 @@ class Notary:
         models = {label: unwrap(module) for label, module in models.items()}
         for module in models.values():
             if module not in self._prepared:
+                if self._release_exact is None:
+                    self._release_exact = exact_calls.hold_layer(self)
                 exact.prepare(module)
+                exact_calls.watch(module)
                 self._prepared.add(module)
         exact.require_sealed(models)
 

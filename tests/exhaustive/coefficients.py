@@ -85,9 +85,7 @@ def print_quotients():
     p, q = quotient(erf, nodes(0, mpf("3.92") ** 2, 18, 1.25), 9, 9, first=mpf(float(slope)))
     print_array("kErfP", p, "erf(x) / x = P(x^2) / Q(x^2)")
     print_array("kErfQ", q, "")
-    p, q = quotient(
-        lambda x: m.exp(x * x) * m.erfc(x), nodes(0, mpf("10.06"), 20, 1.6), 9, 10
-    )
+    p, q = quotient(lambda x: m.exp(x * x) * m.erfc(x), nodes(0, mpf("10.06"), 20, 1.6), 9, 10)
     print_array("kErfcP", p, "e^(x^2) erfc(x) = P(x) / Q(x)")
     print_array("kErfcQ", q, "")
 

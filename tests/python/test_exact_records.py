@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -139,6 +140,24 @@ def test_a_call_that_cannot_be_recorded_raises_rather_than_run_otherwise(notary,
     notary.close()
     with pytest.raises(tn.NotaryError, match="closed"):
         rotary(torch.ones(1, 2, 32))
+
+
+def test_a_thread_that_the_model_starts_is_refused(notary, rotary):
+    class Threaded(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = rotary
+
+        def forward(self, x):
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(self.inner, x).result()
+
+    model = Threaded().eval()
+    notary.attach(model)
+    with pytest.raises(NotExact, match="Rotary was called on a thread without the exact profile"):
+        model(torch.ones(1, 2, 32))
+    notary.detach(model)
+    assert model(torch.ones(1, 2, 32)).shape == (1, 2, 32)
 
 
 def test_operators_are_traced_as_the_kernels_ran_them(tmp_path, rotary):

@@ -1,9 +1,9 @@
 """Seeing calls of modules: ``nn.Module.__call__`` replaced while a block or a trace asks for it.
 
-A layer is what stands in for it: ``block`` (``with notary:``) outside, ``trace`` below that, and
-torch's own below both. Each is there while somebody holds it open; a trace holds it as long as
-its notary lives, since replacing the method of a class makes Python forget what it knows of its
-subclasses.
+A layer is what stands in for it: ``block`` (``with notary:``) outside, ``trace`` below that,
+``exact`` below both, and torch's own below all. Each is there while somebody holds it open; traces
+and exact profiles hold theirs as long as their notary lives, since replacing the method of a class
+makes Python forget what it knows of its subclasses.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 _lock = threading.Lock()
-_holders = {"block": 0, "trace": 0}
+_holders = {"block": 0, "trace": 0, "exact": 0}
 _layers: dict[str, Callable] = {}
 _plain_call: Any = None
 _plain_start: Any = None
 _below_block: Any = None
+_below_trace: Any = None
 
 
 def renew_lock() -> None:
@@ -26,9 +27,9 @@ def renew_lock() -> None:
     _lock = threading.Lock()
 
 
-def hold(layer: str, call: Callable, start: Callable | None = None) -> Callable:
+def hold(layer: str, call: Callable, start: Callable | None = None) -> None:
     """Have ``call`` stand in for ``nn.Module.__call__`` as this layer, and ``start`` for
-    ``threading.Thread.start``, until every holder has released it; returns torch's own call."""
+    ``threading.Thread.start``, until every holder has released it."""
     global _plain_call, _plain_start
     import torch
 
@@ -41,7 +42,6 @@ def hold(layer: str, call: Callable, start: Callable | None = None) -> Callable:
         if start is not None:
             threading.Thread.start = start
         _install(torch.nn.Module)
-        return _plain_call
 
 
 def release(layer: str) -> None:
@@ -50,7 +50,7 @@ def release(layer: str) -> None:
 
     with _lock:
         _holders[layer] -= 1
-        if _holders["trace"] == 0:
+        if layer == "trace" and _holders["trace"] == 0:
             threading.Thread.start = _plain_start
         _install(torch.nn.Module)
 
@@ -61,14 +61,25 @@ def is_held(layer: str) -> bool:
 
 
 def _install(module_class: Any) -> None:
-    global _below_block
-    _below_block = _layers["trace"] if _holders["trace"] else _plain_call
+    global _below_block, _below_trace
+    _below_trace = _layers["exact"] if _holders["exact"] else _plain_call
+    _below_block = _layers["trace"] if _holders["trace"] else _below_trace
     module_class.__call__ = _layers["block"] if _holders["block"] else _below_block
 
 
 def call_below_block(module: Any, *args, **kwargs) -> Any:
     """A module's call as it is without the block."""
     return _below_block(module, *args, **kwargs)
+
+
+def call_below_trace(module: Any, *args, **kwargs) -> Any:
+    """A module's call as it is without the block and without traces."""
+    return _below_trace(module, *args, **kwargs)
+
+
+def plain_call(module: Any, *args, **kwargs) -> Any:
+    """A module's call as it is without any layer."""
+    return _plain_call(module, *args, **kwargs)
 
 
 def beneath(call: Callable) -> Callable:

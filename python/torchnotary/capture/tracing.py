@@ -25,6 +25,7 @@ from ..statement.lines import canonical
 from ..structure import unwrap, walk_with_wrappers
 from . import module_calls
 from .models import CommittedModel
+from .module_calls import call_below_trace
 
 LEVELS = ("modules", "operators")
 PLAIN, SHOWN, OPAQUE, FOREIGN = 1, 2, 3, 4
@@ -309,31 +310,30 @@ def _tracings() -> Iterable[Tracing]:
 def hold_layer(holder: Any) -> Callable[[], Any]:
     """See the calls of modules as long as ``holder`` lives, or until what is returned is called."""
     extension = load()
-    global _enter, _leave, _is_compiling, _plain_call
+    global _enter, _leave, _is_compiling
     import torch
 
     _enter, _leave = extension.enter_module, extension.leave_module
     _is_compiling = torch.compiler.is_compiling
-    _plain_call = module_calls.hold("trace", _traced_call, _noted_start)
+    module_calls.hold("trace", _traced_call, _noted_start)
     return weakref.finalize(holder, module_calls.release, "trace")
 
 
 _enter: Any = None
 _leave: Any = None
 _is_compiling: Any = None
-_plain_call: Any = None  # torch's own, as long as the layer is held
 
 
 def _traced_call(self, *args, **kwargs):
     if _is_compiling():
-        return _plain_call(self, *args, **kwargs)
+        return call_below_trace(self, *args, **kwargs)
     role = _enter(self)
     if role == 0:
-        return _plain_call(self, *args, **kwargs)
+        return call_below_trace(self, *args, **kwargs)
     try:
         if role >= OPAQUE and (role == OPAQUE or hidden_by(self) is not None):
-            return call_hidden(self, types.MethodType(_plain_call, self), args, kwargs)
-        result = _plain_call(self, *args, **kwargs)
+            return call_hidden(self, types.MethodType(call_below_trace, self), args, kwargs)
+        result = call_below_trace(self, *args, **kwargs)
     finally:
         _leave()
     if role == SHOWN:
