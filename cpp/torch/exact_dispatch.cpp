@@ -7,6 +7,8 @@
 #include <c10/core/ScalarType.h>
 #include <c10/util/flat_hash_map.h>
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -268,6 +270,11 @@ void run_kernel(const Rule& rule, const c10::OperatorHandle& op, c10::DispatchKe
   torch::jit::drop(*stack, count);
   for (at::Tensor& each : made) stack->emplace_back(std::move(each));
 }
+
+// A forked child has but one of its parent's threads.
+void in_forked_child() { threads_on = depth > 0 ? 1 : 0; }
+
+[[maybe_unused]] const int watches_forks = ::pthread_atfork(nullptr, nullptr, &in_forked_child);
 
 }  // namespace
 
