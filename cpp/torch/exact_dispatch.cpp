@@ -85,10 +85,10 @@ class Table {
     const c10::FunctionSchema& schema = op.schema();
     Rule rule;
     rule.arguments = schema.arguments().size();
-    if (op.hasTag(at::Tag::nondeterministic_seeded) && !kernels_.contains(full_name(schema))) {
-      rule.way = Rule::Way::random;
-    } else if (find_kernel(schema, rule)) {
+    if (find_kernel(schema, rule)) {
       rule.way = Rule::Way::kernel;
+    } else if (op.hasTag(at::Tag::nondeterministic_seeded)) {
+      rule.way = Rule::Way::random;
     } else if (moving_.contains(schema.name()) || moving_.contains(full_name(schema))) {
       rule.way = Rule::Way::moves;
     } else if (op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) {

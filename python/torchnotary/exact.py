@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,13 +28,44 @@ def exact_scope() -> Iterator[None]:
     NotaryError where ``_torch`` cannot be loaded.
     """
     extension = _libtorch.load()
-    extension.enter_exact()
-    try:
-        yield
-    except NotExact as error:
-        raise _in_module(error) from None
-    finally:
-        extension.leave_exact()
+    with _EAGER:
+        extension.enter_exact()
+        try:
+            yield
+        except NotExact as error:
+            raise _in_module(error) from None
+        finally:
+            extension.leave_exact()
+
+
+class _Eager:
+    """What torch.compile made runs as it was written, while any thread is inside: compiled code is
+    not made of operators. The first one in sets, the last one out restores."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._stance: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            # Without the compiler, which takes a second to import, nothing is compiled.
+            if self._stance is None and "torch._dynamo" in sys.modules:
+                from torch.compiler import set_stance
+
+                self._stance = set_stance("force_eager")
+                self._stance.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._stance is not None:
+                stance, self._stance = self._stance, None
+                stance.__exit__(None, None, None)
+
+
+_EAGER = _Eager()
 
 
 def prepare(module: Any) -> None:

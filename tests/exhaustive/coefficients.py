@@ -22,7 +22,8 @@ def polynomial(f, low, high, degree):
 
 
 def quotient(f, points, above, below, first=None):
-    """P and Q of the given degrees, Q(0) = 1, with P / Q = f at the points; P(0) = first, if given."""
+    """P and Q of the given degrees, Q(0) = 1, with P / Q = f at the points; P(0) = first where it
+    is given."""
     powers = list(range(first is not None, above + 1))
     n = len(powers) + below
     assert len(points) == n

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 import torchnotary as tn  # noqa: E402
 from torchnotary import _core, _libtorch  # noqa: E402
 from torchnotary.errors import NotExact  # noqa: E402
+from torchnotary.exact import exact_scope  # noqa: E402
 from torchnotary.sealing import is_sealed  # noqa: E402
 
 if _libtorch.available() is None:
@@ -140,6 +141,22 @@ def test_a_call_that_cannot_be_recorded_raises_rather_than_run_otherwise(notary,
     notary.close()
     with pytest.raises(tn.NotaryError, match="closed"):
         rotary(torch.ones(1, 2, 32))
+
+
+def test_a_compiled_model_runs_as_it_was_written(notary, rotary):
+    x = torch.linspace(-1, 1, 64).reshape(1, 2, 32)
+    compiled = torch.compile(rotary, backend="eager")
+    compiled(x)
+    exact = notary.record(lambda x: compiled(x), model=rotary)(x)
+    with exact_scope():
+        assert torch.equal(exact, rotary(x))
+
+
+def test_dropout_in_evaluation_does_nothing_in_place_too():
+    x = torch.ones(3)
+    with exact_scope():
+        assert torch.nn.functional.dropout(x, 0.5, training=False, inplace=True) is x
+    assert x.eq(1).all()
 
 
 def test_a_thread_that_the_model_starts_is_refused(notary, rotary):
