@@ -21,7 +21,6 @@ inline constexpr double kTanhP[] = {
     0x1.ffffffffffffbp-1,  0x1.3243a2c274f3dp-3,  0x1.7171204966669p-8,
     0x1.539dae3db58eep-14, 0x1.0e98000c49c1bp-21, 0x1.72d6829bb839cp-30,
     0x1.72ee52e29c845p-40, 0x1.18c8f89f44bb5p-52, -0x1.7513fa0cd4ec8p-66};
-//
 inline constexpr double kTanhQ[] = {
     0x1.0000000000000p+0,  0x1.ee7726b68fcb4p-2,  0x1.107cf1abbd7fbp-5,  0x1.8aee7dab3c0eap-11,
     0x1.dad2a60df9117p-18, 0x1.f490b005481a4p-26, 0x1.ad390f2cae2f7p-35, 0x1.b60cc48b5efc1p-46};
@@ -30,7 +29,6 @@ inline constexpr double kErfP[] = {
     0x1.20dd750429b6dp+0,  0x1.9ad931e0dbb5ap-3,  0x1.ee37c571a60e0p-5,  0x1.6175aefa3de2ap-8,
     0x1.4adec6061a9c7p-11, 0x1.136a399fc959ap-15, 0x1.ecf104118c7c9p-20, 0x1.a4400b559c88fp-25,
     0x1.11da54736d004p-30, 0x1.728de59e5de46p-39};
-//
 inline constexpr double kErfQ[] = {
     0x1.0000000000000p+0,  0x1.05b161d5d0053p-1,  0x1.fb3e0876fbc3fp-4,  0x1.334ffb2539cbdp-6,
     0x1.01e5892f10a9ep-9,  0x1.38ac7ce1f9aa6p-13, 0x1.1355373b700f3p-17, 0x1.5472d20d7df3fp-22,
@@ -40,7 +38,6 @@ inline constexpr double kErfcP[] = {
     0x1.0000000000000p+0,  0x1.165cbf50f874fp+1, 0x1.2bddc50a4ce54p+1, 0x1.9aa2b02f83530p+0,
     0x1.85ef69ad5a8ffp-1,  0x1.0929ce4c0c901p-2, 0x1.0238e30cba0e9p-4, 0x1.5c73cf790565dp-7,
     0x1.29e8fb0937c8dp-10, 0x1.f320784276087p-15};
-//
 inline constexpr double kErfcQ[] = {
     0x1.0000000000000p+0, 0x1.a6cb79d30d501p+1, 0x1.44783680e2facp+2, 0x1.3187c560a34e3p+2,
     0x1.8819f53857460p+1, 0x1.679dadf027401p+0, 0x1.df96029e5981bp-2, 0x1.cdcfecbaf3855p-4,

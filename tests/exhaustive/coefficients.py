@@ -22,8 +22,7 @@ def polynomial(f, low, high, degree):
 
 
 def quotient(f, points, above, below, first=None):
-    """P and Q of the given degrees, Q(0) = 1, with P / Q = f at the points; P(0) = first where it
-    is given."""
+    """P and Q of the given degrees with P / Q = f at the points, Q(0) = 1 and P(0) = first."""
     powers = list(range(first is not None, above + 1))
     n = len(powers) + below
     assert len(points) == n
@@ -49,8 +48,9 @@ def exp_rest(r):
     return (m.exp(r) - 1 - r) / r**2 if abs(r) > mpf(10) ** -30 else mpf(1) / 2
 
 
-def print_array(name, coefficients, comment):
-    print(f"// {comment}")
+def print_array(name, coefficients, comment=None):
+    if comment:
+        print(f"// {comment}")
     print(f"inline constexpr double {name}[] = {{", end="")
     print(", ".join(float(c).hex() for c in coefficients), end="};\n")
 
@@ -70,7 +70,7 @@ def print_polynomials():
     sine = polynomial(
         of_square(lambda r: (m.sin(r) / r - 1) / r**2, mpf(-1) / 6), 0, m.pi**2 / 4, 7
     )
-    # Moved so that the sine of 46199998, 2^-54 from a boundary, falls on the right side of it.
+    # Moved so that the sine of 0x46199998, 2^-54 from a boundary, falls on the right side of it.
     sine[0] -= mpf(2) ** -52
     sine[1] += mpf(2) ** -53
     print_array("kSin", sine, "(sin(r) / r - 1) / r^2, in r^2")
@@ -80,15 +80,15 @@ def print_quotients():
     tanh = of_square(lambda x: m.tanh(x) / x, mpf(1))
     p, q = quotient(tanh, nodes(0, mpf("9.02") ** 2, 16), 8, 7)
     print_array("kTanhP", p, "tanh(x) / x = P(x^2) / Q(x^2)")
-    print_array("kTanhQ", q, "")
+    print_array("kTanhQ", q)
     slope = 2 / m.sqrt(m.pi)
     erf = of_square(lambda x: m.erf(x) / x, slope)
     p, q = quotient(erf, nodes(0, mpf("3.92") ** 2, 18, 1.25), 9, 9, first=mpf(float(slope)))
     print_array("kErfP", p, "erf(x) / x = P(x^2) / Q(x^2)")
-    print_array("kErfQ", q, "")
+    print_array("kErfQ", q)
     p, q = quotient(lambda x: m.exp(x * x) * m.erfc(x), nodes(0, mpf("10.06"), 20, 1.6), 9, 10)
     print_array("kErfcP", p, "e^(x^2) erfc(x) = P(x) / Q(x)")
-    print_array("kErfcQ", q, "")
+    print_array("kErfcQ", q)
 
 
 print("""// Written by tests/exhaustive/coefficients.py: the constants of the elementary functions.
