@@ -145,10 +145,15 @@ def _made(
         return made, {"x": torch.randn(shape).to(dtype)}
 
 
+def resnet18(batch: int = 4) -> tuple[nn.Module, dict[str, Any]]:
+    """The shape of ResNet-18 with random weights, and a batch of images of 224×224."""
+    return _made(ResNet18, torch.float32, batch, 3, 224, 224)
+
+
 # Name to a function that makes the model and the keyword arguments of its call.
 ALL: dict[str, Callable[[], tuple[nn.Module, dict[str, Any]]]] = {
     "MiniLM 16×64": minilm,
-    "ResNet-18 4×224²": lambda: _made(ResNet18, torch.float32, 4, 3, 224, 224),
+    "ResNet-18 4×224²": resnet18,
     "bfloat16 linears 512×1024": lambda: _made(Linears, torch.bfloat16, 512, 1024),
     "attention 2,048 tokens": lambda: _made(Attention, torch.float32, 1, 2048, 512),
 }

@@ -28,6 +28,8 @@ TOPICS = {
     "manifest-files": "manifest_files",
     "durable-records": "durable_records",
     "tracing": "tracing",
+    "exact-gemm": "exact_gemm",
+    "exact-models": "exact_models",
 }
 # What would redirect or silence the recorder; TORCHNOTARY_CPU and _NUM_THREADS stay in force.
 _REDIRECTIONS = ("KEY", "LOG", "PROFILE", "DISABLE")

@@ -1,0 +1,167 @@
+"""Whole models under exact/1 against eager torch: time, error and memory.
+
+`recorded` is `Notary(profile="exact/1")`, `traced` the same with a line for every operator; the
+peer is torch as it is, with nothing recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+import torchnotary
+from harness import Bench, Row, Summary, scaled, take_turns
+from models import minilm, resnet18, smollm2
+from torchnotary import _libtorch
+from torchnotary.exact import exact_scope, prepare
+
+_ROUNDS = 20
+_PLAIN_CALL = nn.Module.__call__
+# Eager over recorded, at least; by workload.
+_TARGETS = {
+    "MiniLM 16×64": 1.10,
+    "MiniLM 1×64": 1.10,
+    "SmolLM2 prefill 256": 1.05,
+    "SmolLM2 decode": 1.0,
+    "ResNet-18 1×224²": 0.8,
+    "ResNet-18 8×224²": 0.8,
+}
+_TRACED_TARGET = {"MiniLM 16×64": 0.95}
+
+
+def measure(bench: Bench) -> list[Row]:
+    threads = torch.get_num_threads()
+    rows: list[Row] = []
+    try:
+        with torch.inference_mode():
+            model, inputs = minilm(16, 64)
+            rows += _error(model, inputs)
+            rows += _packs(model)
+            rows += _contest(bench, "MiniLM 16×64", model, inputs, threads)
+            one = {name: value[:1] for name, value in inputs.items()}
+            rows += _contest(bench, "MiniLM 1×64", model, one, threads)
+            for batch in (1, 8):
+                model, inputs = resnet18(batch)
+                rows += _contest(bench, f"ResNet-18 {batch}×224²", model, inputs, threads)
+            model, inputs = smollm2(256)
+            rows += _contest(bench, "SmolLM2 prefill 256", model, inputs, threads)
+            rows += _decode(bench, model, inputs["input_ids"], threads)
+    finally:
+        torch.set_num_threads(threads)
+    return rows
+
+
+def _contest(
+    bench: Bench, name: str, model: nn.Module, inputs: dict[str, Any], threads: int
+) -> list[Row]:
+    prepare(model)
+    rows: list[Row] = []
+    notaries = {
+        kind: torchnotary.Notary(bench.folder / f"{name} {kind}", profile="exact/1", trace=trace)
+        for kind, trace in (("recorded", False), ("traced", "operators"))
+    }
+    calls = {
+        kind: notary.record(lambda **given: model(**given), model=model)
+        for kind, notary in notaries.items()
+    }
+    contenders = {
+        "eager": lambda: model(**inputs),
+        "exact": _exact(lambda: model(**inputs)),
+        **{kind: (lambda call=call: call(**inputs)) for kind, call in calls.items()},
+    }
+
+    def settle() -> None:
+        for notary in notaries.values():
+            notary.flush()
+
+    for number in sorted({1, threads}):
+        torch.set_num_threads(number)
+        rows += _ratios(bench, name, contenders, number, settle)
+    for notary in notaries.values():
+        notary.close()
+    return rows
+
+
+def _decode(bench: Bench, model: nn.Module, ids: torch.Tensor, threads: int) -> list[Row]:
+    cache = model(ids, use_cache=True).past_key_values
+    token = ids[:, :1]
+
+    def step() -> None:
+        model(token, past_key_values=cache, use_cache=True)
+        cache.crop(ids.shape[1])
+
+    rows: list[Row] = []
+    for number in sorted({1, threads}):
+        torch.set_num_threads(number)
+        rows += _ratios(bench, "SmolLM2 decode", {"eager": step, "exact": _exact(step)}, number)
+    return rows
+
+
+def _ratios(
+    bench: Bench,
+    name: str,
+    contenders: dict[str, Callable[[], Any]],
+    threads: int,
+    settle: Callable[[], Any] = lambda: None,
+) -> list[Row]:
+    for call in contenders.values():  # notaries stand in for the method from their first call on
+        call()
+    recorded_call = nn.Module.__call__
+
+    def prepare_for(name: str) -> None:
+        # The first call after a change is slow: Python looks every method up again.
+        nn.Module.__call__ = recorded_call if name in ("recorded", "traced") else _PLAIN_CALL
+        contenders[name]()
+        settle()
+
+    rounds = max(5, bench.rounds(_ROUNDS))
+    try:
+        times = take_turns(contenders, rounds, prepare=prepare_for, settle=settle)
+    finally:
+        nn.Module.__call__ = recorded_call
+    where = f"{name}, {threads} thread" + ("s" if threads > 1 else "")
+    rows = [Row(f"{where}: eager", "ms", scaled(times["eager"], 1e-6))]
+    for ours in list(contenders)[1:]:
+        ratios = [a / b for a, b in zip(times["eager"], times[ours], strict=True)]
+        least = _TRACED_TARGET.get(name) if ours == "traced" else _TARGETS[name]
+        rows.append(Row(f"{where}: eager / {ours}", "×", Summary.of(ratios), at_least=least))
+    return rows
+
+
+def _exact(call: Callable[[], Any]) -> Callable[[], Any]:
+    def in_scope() -> Any:
+        with exact_scope():
+            return call()
+
+    return in_scope
+
+
+def _error(model: nn.Module, inputs: dict[str, Any]) -> list[Row]:
+    """Root mean square of the distance to the same model in float64."""
+    eager = model(**inputs)[0]
+    with exact_scope():
+        exact = model(**inputs)[0]
+    true = model.double()(**inputs)[0]
+    model.float()
+
+    def rms(made: torch.Tensor) -> float:
+        return float((made.double() - true).square().mean().sqrt())
+
+    ratio = rms(exact) / rms(eager)
+    return [
+        Row("MiniLM 16×64: error of exact / error of eager", "×", Summary.of([ratio]), target=1.0),
+        Row("MiniLM 16×64: error of exact", "", Summary.of([rms(exact)])),
+    ]
+
+
+def _packs(model: nn.Module) -> list[Row]:
+    """Bytes of packed weights beside those of the linear layers they come from."""
+    before = _libtorch.load().packed_bytes()
+    prepare(model)
+    packed = _libtorch.load().packed_bytes() - before
+    layers = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    weights = sum(weight.nbytes for weight in layers)
+    return [Row("MiniLM: packs / weights", "×", Summary.of([packed / weights]), target=1.1)]
