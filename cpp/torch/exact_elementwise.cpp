@@ -3,6 +3,7 @@
 #include <ATen/ExpandUtils.h>
 #include <ATen/MemoryOverlap.h>
 #include <ATen/native/TypeProperties.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/SmallVector.h>
 
 #include <algorithm>
@@ -187,7 +188,18 @@ bool clamp(Arguments a, Results& results) {
 bool where(Arguments a, Results& results) {
   const at::ScalarType type = type_of({a[1], a[2]});
   if (!is_float(type)) return false;
+  TORCH_CHECK(a[0].toTensor().scalar_type() == at::kBool,
+              "where expected condition to be a boolean tensor, but got ",
+              a[0].toTensor().scalar_type());
   return compute(ElementOp::where, {a[0], a[1], a[2]}, type, results);
+}
+
+bool lerp(Arguments a, Results& results) {  // x, y, weight
+  const at::ScalarType type = a[0].toTensor().scalar_type();
+  TORCH_CHECK(a[1].toTensor().scalar_type() == type &&
+                  (!a[2].isTensor() || a[2].toTensor().scalar_type() == type),
+              "lerp: expected operands of one type");
+  return arithmetic(ElementOp::lerp, {a[0], a[1], a[2]}, results);
 }
 
 bool hardtanh(Arguments a, Results& results) {
@@ -203,7 +215,41 @@ bool elu(Arguments a, Results& results) {
   const double alpha = a[1].toScalar().toDouble(), scale = a[2].toScalar().toDouble();
   return arithmetic(
       ElementOp::elu, {a[0]}, results,
-      {static_cast<float>(alpha * scale), static_cast<float>(scale), rounded(a[3].toScalar())});
+      {static_cast<float>(scale), rounded(a[3].toScalar()), static_cast<float>(alpha * scale)});
+}
+
+bool celu(Arguments a, Results& results) {
+  const double alpha = a[1].toScalar().toDouble();
+  return arithmetic(ElementOp::elu, {a[0]}, results,
+                    {1, static_cast<float>(1 / alpha), static_cast<float>(alpha)});
+}
+
+// What is computed on the way to a result, in binary32.
+at::Tensor halfway(ElementOp op, std::initializer_list<at::Tensor> operands, at::ScalarType type) {
+  const at::Tensor& first = *operands.begin();
+  const at::Tensor out = empty_like_in_arena(first, type);
+  c10::SmallVector<Input, 3> inputs;
+  for (const at::Tensor& each : operands) inputs.push_back(input_of(each));
+  elementwise(op, {inputs.data(), inputs.size()}, {}, output_of(out), kIntraOpThreads);
+  return out;
+}
+
+bool prelu(Arguments a, Results& results) {  // self, weight that broadcasts
+  const at::Tensor& x = a[0].toTensor();
+  if (!is_float(x.scalar_type())) return false;
+  const at::Tensor zero = at::zeros({}, x.options());
+  const at::Tensor is_positive = halfway(ElementOp::gt, {x, zero}, at::kBool);
+  const at::Tensor product = halfway(ElementOp::mul, {x, a[1].toTensor()}, at::kFloat);
+  return compute(ElementOp::where, {is_positive, x, product}, x.scalar_type(), results);
+}
+
+bool glu(Arguments a, Results& results) {  // self, dim
+  const at::Tensor& x = a[0].toTensor();
+  if (!is_float(x.scalar_type())) return false;
+  const std::int64_t axis = axis_of(a[1].toInt(), x.dim()), half = x.size(axis) / 2;
+  TORCH_CHECK(x.size(axis) % 2 == 0, "glu: axis ", axis, " of ", x.sizes(), " is not even");
+  const at::Tensor gate = halfway(ElementOp::sigmoid, {x.narrow(axis, half, half)}, at::kFloat);
+  return compute(ElementOp::mul, {x.narrow(axis, 0, half), gate}, x.scalar_type(), results);
 }
 
 bool softplus(Arguments a, Results& results) {
@@ -213,6 +259,8 @@ bool softplus(Arguments a, Results& results) {
 
 bool gelu(Arguments a, Results& results) {
   const bool is_tanh = a[1].toStringRef() == "tanh";
+  TORCH_CHECK(is_tanh || a[1].toStringRef() == "none",
+              "gelu: approximate argument must be either none or tanh");
   return arithmetic(is_tanh ? ElementOp::gelu_tanh : ElementOp::gelu, {a[0]}, results);
 }
 
@@ -267,14 +315,8 @@ const NamedKernel kKernels[] = {
     {"aten::clamp_max", &two<ElementOp::minimum>},
     {"aten::clamp_max.Tensor", &two<ElementOp::minimum>},
     {"aten::where.self", &where},
-    {"aten::lerp.Tensor",
-     [](Arguments a, Results& results) {
-       return arithmetic(ElementOp::lerp, {a[0], a[1], a[2]}, results);
-     }},
-    {"aten::lerp.Scalar",
-     [](Arguments a, Results& results) {
-       return arithmetic(ElementOp::lerp, {a[0], a[1], a[2]}, results);
-     }},
+    {"aten::lerp.Tensor", &lerp},
+    {"aten::lerp.Scalar", &lerp},
     {"aten::neg", &one<ElementOp::neg>},
     {"aten::abs", &one<ElementOp::abs>},
     {"aten::sign", &one<ElementOp::sign>},
@@ -288,6 +330,9 @@ const NamedKernel kKernels[] = {
     {"aten::hardtanh", &hardtanh},
     {"aten::leaky_relu", &leaky_relu},
     {"aten::elu", &elu},
+    {"aten::celu", &celu},
+    {"aten::_prelu_kernel", &prelu},
+    {"aten::glu", &glu},
     {"aten::softplus", &softplus},
     {"aten::gelu", &gelu},
     {"aten::silu", &one<ElementOp::silu>},
