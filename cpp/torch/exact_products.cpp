@@ -5,6 +5,7 @@
 #include <ATen/native/TypeProperties.h>
 #include <ATen/ops/pad.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
@@ -130,6 +131,22 @@ bool matmul_kernel(Arguments args, Results& results) {
   return true;
 }
 
+void require_axes(const char* op, const at::Tensor& a, std::int64_t of_a, const at::Tensor& b,
+                  std::int64_t of_b) {
+  TORCH_CHECK(a.dim() == of_a && b.dim() == of_b, op, ": expected operands of ", of_a, " and ",
+              of_b, " axes, got ", a.sizes(), " and ", b.sizes());
+}
+
+// Products whose operands have numbers of axes that are fixed, and nothing that broadcasts.
+template <std::int64_t kAxesOfA, std::int64_t kAxesOfB>
+bool product(Arguments args, Results& results) {
+  const at::Tensor &a = args[0].toTensor(), &b = args[1].toTensor();
+  require_axes("a product", a, kAxesOfA, b, kAxesOfB);
+  TORCH_CHECK(kAxesOfA < 3 || a.size(0) == b.size(0), "bmm: batches of ", a.size(0), " and ",
+              b.size(0));
+  return matmul_kernel(args, results);
+}
+
 // d = a b, then as addmm does.
 bool scaled_product(const char* op, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
                     const c10::IValue& beta, const c10::IValue& alpha, Results& results) {
@@ -147,11 +164,21 @@ bool scaled_product(const char* op, const at::Tensor& c, const at::Tensor& a, co
 }
 
 bool addmm(Arguments a, Results& results) {
+  require_axes("addmm", a[1].toTensor(), 2, a[2].toTensor(), 2);
   return scaled_product("addmm", a[0].toTensor(), a[1].toTensor(), a[2].toTensor(), a[3], a[4],
                         results);
 }
 
+bool baddbmm(Arguments a, Results& results) {
+  require_axes("baddbmm", a[1].toTensor(), 3, a[2].toTensor(), 3);
+  TORCH_CHECK(a[1].toTensor().size(0) == a[2].toTensor().size(0), "baddbmm: batches of ",
+              a[1].toTensor().size(0), " and ", a[2].toTensor().size(0));
+  return scaled_product("baddbmm", a[0].toTensor(), a[1].toTensor(), a[2].toTensor(), a[3], a[4],
+                        results);
+}
+
 bool addmv(Arguments a, Results& results) {
+  require_axes("addmv", a[1].toTensor(), 2, a[2].toTensor(), 1);
   const at::Tensor column = a[2].toTensor().unsqueeze(1);
   const at::Tensor& c = a[0].toTensor();
   if (!scaled_product("addmv", c.dim() == 0 ? c : c.unsqueeze(1), a[1].toTensor(), column, a[3],
@@ -183,6 +210,25 @@ at::Tensor with_rows(const at::Tensor& tensor, std::int64_t axes) {  // one axis
   return axes == 1 ? tensor.unsqueeze(-2) : tensor;
 }
 
+void check_convolution(const ConvolutionArguments& given) {
+  const auto all = [](const at::DimVector& values, std::int64_t least) {
+    return std::all_of(values.begin(), values.end(), [&](auto each) { return each >= least; });
+  };
+  TORCH_CHECK(given.groups > 0 && all(given.stride, 1) && all(given.dilation, 1) &&
+                  all(given.padding, 0) && all(given.output_padding, 0),
+              "convolution: groups, stride and dilation have to be positive, padding not negative");
+  const at::Tensor& weights = given.weights;
+  const std::int64_t outputs = given.transposed ? weights.size(1) * given.groups : weights.size(0);
+  TORCH_CHECK(weights.size(0) % given.groups == 0, "convolution: weights ", weights.sizes(),
+              " have no ", given.groups, " groups");
+  TORCH_CHECK(!given.bias.defined() || given.bias.sizes() == at::IntArrayRef{outputs},
+              "convolution: a bias of ", given.bias.sizes(), " for ", outputs, " channels");
+  for (std::size_t i = 0; given.transposed && i < given.output_padding.size(); ++i) {
+    TORCH_CHECK(given.output_padding[i] < std::max(given.stride[i], given.dilation[i]),
+                "convolution: output_padding has to be less than stride or dilation");
+  }
+}
+
 bool convolve_kernel(const ConvolutionArguments& given, Results& results) {
   at::Tensor input = given.input;
   const at::Tensor& weights = given.weights;
@@ -193,6 +239,7 @@ bool convolve_kernel(const ConvolutionArguments& given, Results& results) {
     refuse("a convolution over this number of axes is not part of exact/1", "1 or 2",
            std::to_string(axes), "record with profile=\"native\"");
   }
+  check_convolution(given);
   const bool is_batch = input.dim() == axes + 2;
   if (!is_batch) input = input.unsqueeze(0);
   const std::int64_t inputs = given.transposed ? weights.size(0) : weights.size(1) * given.groups;
@@ -221,10 +268,16 @@ bool convolve_kernel(const ConvolutionArguments& given, Results& results) {
   const std::array<std::size_t, 2> out_size = convolution.out();
   TORCH_CHECK(out_size[0] > 0 && out_size[1] > 0, "convolution: the kernel ", weights.sizes(),
               " does not fit the input ", given.input.sizes());
-  at::Tensor out = results.fresh(
-      {x.size(0), static_cast<std::int64_t>(convolution.out_channels),
-       static_cast<std::int64_t>(out_size[0]), static_cast<std::int64_t>(out_size[1])},
-      input.scalar_type());
+  const auto channels = static_cast<std::int64_t>(convolution.out_channels);
+  const auto rows = static_cast<std::int64_t>(out_size[0]);
+  const auto columns = static_cast<std::int64_t>(out_size[1]);
+  const bool channels_last = axes == 2 && is_batch &&
+                             (input.suggest_memory_format() == at::MemoryFormat::ChannelsLast ||
+                              weights.suggest_memory_format() == at::MemoryFormat::ChannelsLast);
+  at::Tensor out = channels_last
+                       ? results.fresh({x.size(0), rows, columns, channels}, input.scalar_type())
+                             .permute({0, 3, 1, 2})
+                       : results.fresh({x.size(0), channels, rows, columns}, input.scalar_type());
   if (out.numel() > 0) {
     const at::Tensor bias = given.bias.defined() ? as_float32(given.bias) : at::Tensor();
     const ConvolutionPack pack = pack_convolution(convolution, w);
@@ -261,18 +314,54 @@ bool convolution_kernel(Arguments a, Results& results) {
   return convolve_kernel(given, results);
 }
 
+// int8 by int8, in int32.
+bool int8_product(Arguments args, Results& results) {
+  const at::Tensor &a = args[0].toTensor(), &b = args[1].toTensor();
+  TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0), "_int_mm: shapes ", a.sizes(),
+              " and ", b.sizes(), " cannot be multiplied");
+  TORCH_CHECK(a.scalar_type() == at::kChar && b.scalar_type() == at::kChar,
+              "_int_mm: expected int8, got ", a.scalar_type(), " and ", b.scalar_type());
+  const std::int64_t m = a.size(0), k = a.size(1), n = b.size(1);
+  if (k >= static_cast<std::int64_t>(kMaxInt8Products)) {
+    refuse("aten::_int_mm sums more products than int32 surely holds",
+           "fewer than " + std::to_string(kMaxInt8Products), std::to_string(k),
+           "add products of parts in int64");
+  }
+  const at::Tensor out = results.fresh({m, n}, at::kInt);
+  const auto matrix = [](const at::Tensor& tensor) {
+    return Int8Matrix{tensor.const_data_ptr<std::int8_t>(), tensor.stride(0), tensor.stride(1)};
+  };
+  int8_matmul(matrix(a), matrix(b), static_cast<std::size_t>(m), static_cast<std::size_t>(n),
+              static_cast<std::size_t>(k), out.mutable_data_ptr<std::int32_t>(), n,
+              kIntraOpThreads);
+  results.add(out);
+  return true;
+}
+
 constexpr NamedKernel kKernels[] = {
-    {"aten::linear", &linear_kernel}, {"aten::matmul", &matmul_kernel},
-    {"aten::mm", &matmul_kernel},     {"aten::bmm", &matmul_kernel},
-    {"aten::mv", &matmul_kernel},     {"aten::dot", &matmul_kernel},
-    {"aten::addmm", &addmm},          {"aten::baddbmm", &addmm},
-    {"aten::addmv", &addmv},          {"aten::conv1d", &conv},
-    {"aten::conv2d", &conv},          {"aten::convolution", &convolution_kernel},
+    {"aten::linear", &linear_kernel},
+    {"aten::matmul", &matmul_kernel},
+    {"aten::mm", &product<2, 2>},
+    {"aten::bmm", &product<3, 3>},
+    {"aten::mv", &product<2, 1>},
+    {"aten::dot", &product<1, 1>},
+    {"aten::addmm", &addmm},
+    {"aten::baddbmm", &baddbmm},
+    {"aten::addmv", &addmv},
+    {"aten::_int_mm", &int8_product},
+    {"aten::conv1d", &conv},
+    {"aten::conv2d", &conv},
+    {"aten::convolution", &convolution_kernel},
 };
 
 }  // namespace
 
 void multiply_by_weights(const at::Tensor& x, const at::Tensor& weights, const at::Tensor& bias,
+                         const at::Tensor& out) {
+  multiply_by_weights(x, pack_matrix(weights), bias, out);
+}
+
+void multiply_by_weights(const at::Tensor& x, const MatrixPack& weights, const at::Tensor& bias,
                          const at::Tensor& out) {
   const at::Tensor added = bias.defined() ? bias.contiguous() : bias;
   Epilogue epilogue;
@@ -280,9 +369,8 @@ void multiply_by_weights(const at::Tensor& x, const at::Tensor& weights, const a
     epilogue.bias = added.const_data_ptr();
     epilogue.bias_storage = storage_of(added.scalar_type());
   }
-  const MatrixPack pack = pack_matrix(weights);
-  linear(matrix_of(x), static_cast<std::size_t>(x.size(0)), pack.matrix, epilogue, matrix_out(out),
-         kIntraOpThreads);
+  linear(matrix_of(x), static_cast<std::size_t>(x.size(0)), weights.matrix, epilogue,
+         matrix_out(out), kIntraOpThreads);
 }
 
 std::span<const NamedKernel> product_kernels() { return kKernels; }
