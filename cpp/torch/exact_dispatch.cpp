@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "exact/environment.h"
 #include "torch/arena.h"
 #include "torch/exact_conversions.h"
 #include "torch/hook.h"
@@ -70,7 +71,7 @@ class Table {
   Table() {
     for (const auto& kernels :
          {elementwise_kernels(), product_kernels(), reduction_kernels(), attention_kernels(),
-          conversion_kernels(), window_kernels(), moving_kernels()}) {
+          conversion_kernels(), window_kernels(), cell_kernels(), moving_kernels()}) {
       for (const NamedKernel& each : kernels) {
         kernels_.emplace(each.name, each.kernel);
         std::string base(each.name);
@@ -324,6 +325,7 @@ const Rule& rule_of(const c10::OperatorHandle& op) {
 void run(const Rule& rule, const c10::OperatorHandle& op, c10::DispatchKeySet keys,
          torch::jit::Stack* stack) {
   const c10::FunctionSchema& schema = op.schema();
+  const FloatEnvironment environment;  // torch's own comparisons flush denormals where they may
   const auto by_torch = [&] { op.redispatchBoxed(below_hook(keys), stack); };
   switch (rule.way) {
     case Rule::Way::kernel:
