@@ -49,6 +49,11 @@ Windows<kAxes> windows_over(const at::Tensor& x) {
   return windows;
 }
 
+// In the memory format of the input, as torch gives it.
+at::Tensor laid_out_like(const at::Tensor& x, const at::Tensor& made) {
+  return made.dim() > 3 ? made.contiguous(x.suggest_memory_format()) : made;
+}
+
 struct WindowArguments {
   std::vector<std::int64_t> kernel, stride, padding, dilation;
   bool ceil;
@@ -113,8 +118,8 @@ bool greatest(const at::Tensor& x, const Windows<kAxes>& windows, bool with_indi
     max_pool(windows.axes, input_of(from), output_of(to),
              with_indices ? indices.mutable_data_ptr<std::int64_t>() : nullptr, kIntraOpThreads);
   }
-  results.add(out);
-  if (with_indices) results.add(indices);
+  results.add(laid_out_like(x, out));
+  if (with_indices) results.add(laid_out_like(x, indices));
   return true;
 }
 
@@ -126,7 +131,7 @@ bool average(const at::Tensor& x, const Windows<kAxes>& windows, AverageOver ove
     const at::Tensor from = planes_of<kAxes>(x), to = planes_of<kAxes>(out);
     average_pool(windows.axes, input_of(from), output_of(to), over, divisor, kIntraOpThreads);
   }
-  results.add(out);
+  results.add(laid_out_like(x, out));
   return true;
 }
 
@@ -208,7 +213,7 @@ bool nearest(Arguments a, Results& results) {  // self, output_size, scales …
                         x.const_data_ptr(), out.mutable_data_ptr(), x.element_size(), kMode,
                         kIntraOpThreads);
   }
-  results.add(out);
+  results.add(laid_out_like(self, out));
   return true;
 }
 
@@ -221,11 +226,81 @@ bool between(Arguments a, Results& results) {  // self, output_size, align_corne
   if (out.numel() > 0) {
     interpolate_linear(made.axes, input_of(x), output_of(out), a[2].toBool(), kIntraOpThreads);
   }
-  results.add(out);
+  results.add(laid_out_like(x, out));
   return true;
 }
 
+std::vector<std::int64_t> int64s(const at::Tensor& tensor) {
+  const at::Tensor wide = tensor.to(at::kLong).contiguous();
+  const auto* first = wide.const_data_ptr<std::int64_t>();
+  return {first, first + wide.numel()};
+}
+
+// Where bags end, from where they begin.
+std::vector<std::int64_t> ends_of(const at::Tensor& offsets, bool has_last, std::int64_t count) {
+  std::vector<std::int64_t> ends = int64s(offsets);
+  TORCH_CHECK(ends.empty() ? count == 0 : ends[0] == 0,
+              "embedding_bag: the first offset has to be 0");
+  TORCH_CHECK(!has_last || !ends.empty(), "embedding_bag: no last offset");
+  if (!ends.empty()) ends.erase(ends.begin());
+  if (!has_last && offsets.numel() > 0) ends.push_back(count);
+  std::int64_t before = 0;
+  for (const std::int64_t end : ends) {
+    TORCH_CHECK(before <= end && end <= count, "embedding_bag: offsets have to ascend to at most ",
+                count, ", got ", end, " after ", before);
+    before = end;
+  }
+  return ends;
+}
+
+// weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights,
+// include_last_offset, then `padding`. What torch returns besides the bags serves gradients only,
+// and is empty here.
+bool bags(Arguments a, std::optional<std::int64_t> padding, Results& results) {
+  const at::Tensor &table = a[0].toTensor(), &indices = a[1].toTensor();
+  const at::Tensor weights = optional_tensor(a[6]);
+  const std::int64_t mode = a[4].toInt();
+  TORCH_CHECK(table.dim() == 2 && indices.dim() == 1 && a[2].toTensor().dim() == 1,
+              "embedding_bag: expected a table (rows, columns), indices and offsets");
+  TORCH_CHECK(mode >= 0 && mode <= 2, "embedding_bag: unknown mode ", mode);
+  TORCH_CHECK(!weights.defined() || (mode == 0 && weights.sizes() == indices.sizes()),
+              "embedding_bag: per_sample_weights need mode='sum' and one weight an index");
+  storage_of(table.scalar_type());
+  const std::vector<std::int64_t> rows = int64s(indices);
+  const std::vector<std::int64_t> ends = ends_of(a[2].toTensor(), a[7].toBool(), indices.numel());
+  for (const std::int64_t row : rows) {
+    TORCH_CHECK_INDEX(row >= 0 && row < table.size(0), "embedding_bag: index ", row,
+                      " lies outside a table of ", table.size(0), " rows");
+  }
+  const at::Tensor factors = weights.defined() ? as_float32(weights) : weights;
+  const at::Tensor out =
+      results.fresh({static_cast<std::int64_t>(ends.size()), table.size(1)}, table.scalar_type());
+  constexpr BagMode kModes[] = {BagMode::sum, BagMode::mean, BagMode::max};
+  embedding_bag(kModes[mode], input_of(table), rows, ends, padding,
+                factors.defined() ? factors.const_data_ptr<float>() : nullptr, output_of(out),
+                kIntraOpThreads);
+  results.add(out);
+  for (int i = 0; i < 3; ++i) results.add(results.fresh({0}, indices.scalar_type()));
+  return true;
+}
+
+bool bags_without_padding(Arguments a, Results& results) { return bags(a, std::nullopt, results); }
+
+bool bags_with_padding(Arguments a, Results& results) {  // a negative one counts from the end
+  if (a[8].isNone()) return bags(a, std::nullopt, results);
+  return bags(a, axis_of(a[8].toInt(), a[0].toTensor().size(0)), results);
+}
+
+bool bags_within(Arguments a, Results& results) {  // negative: no padding
+  const std::int64_t padding = a[8].toInt();
+  return bags(a, padding < 0 ? std::nullopt : std::optional(padding), results);
+}
+
 constexpr NamedKernel kKernels[] = {
+    {"aten::embedding_bag", &bags_without_padding},
+    {"aten::embedding_bag.padding_idx", &bags_with_padding},
+    {"aten::_embedding_bag", &bags_within},
+    {"aten::_embedding_bag_forward_only", &bags_within},
     {"aten::max_pool1d", &max_pool_kernel<1, false>},
     {"aten::max_pool2d", &max_pool_kernel<2, false>},
     {"aten::max_pool3d", &max_pool_kernel<3, false>},
