@@ -1,6 +1,7 @@
 #include "torch/arena.h"
 
 #include <ATen/EmptyTensor.h>
+#include <ATen/ExpandUtils.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
@@ -152,11 +153,13 @@ at::Tensor empty_in_arena(at::IntArrayRef sizes, at::ScalarType type) {
 }
 
 at::Tensor empty_like_in_arena(const at::Tensor& tensor, at::ScalarType type) {
-  if (tensor.is_contiguous() || !tensor.is_non_overlapping_and_dense()) {
-    return empty_in_arena(tensor.sizes(), type);
-  }
-  return at::Tensor(
-      at::detail::empty_strided_generic(tensor.sizes(), tensor.strides(), arena(), kKeys, type));
+  if (tensor.is_contiguous()) return empty_in_arena(tensor.sizes(), type);
+  const auto with = [&](at::IntArrayRef strides) {
+    return at::Tensor(
+        at::detail::empty_strided_generic(tensor.sizes(), strides, arena(), kKeys, type));
+  };
+  if (tensor.is_non_overlapping_and_dense()) return with(tensor.strides());
+  return with(at::infer_dense_strides(tensor.sizes(), tensor.strides()));
 }
 
 std::size_t arena_kept() { return blocks().kept(); }

@@ -85,9 +85,13 @@ bool attention_kernel(Arguments a, Results& results) {
   }
   attention.scale = static_cast<float>(a[6].isNone() ? 1 / std::sqrt(static_cast<double>(q.size(3)))
                                                      : a[6].toDouble());
-  // Rows before heads, as torch's own kernel lays it out: models bring the two together.
+  // Laid out like the queries, as torch's own kernel does: where these have rows before heads,
+  // models view the two axes behind them as one.
+  const bool rows_first = query.dim() == 4 && q.stride(1) < q.stride(2);
   const at::Tensor out =
-      results.fresh({q.size(0), q.size(2), heads, v.size(3)}, q.scalar_type()).transpose(1, 2);
+      rows_first
+          ? results.fresh({q.size(0), q.size(2), heads, v.size(3)}, q.scalar_type()).transpose(1, 2)
+          : results.fresh({q.size(0), heads, q.size(2), v.size(3)}, q.scalar_type());
   attention.output = {out.mutable_data_ptr(), out.stride(0), out.stride(1), out.stride(2)};
   exact::attention(attention, kIntraOpThreads);
   if (query.dim() == 4) {

@@ -147,7 +147,7 @@ bool along_axis(AlongAxis kernel, const at::Tensor& self, std::int64_t axis, at:
                 Results& results) {
   if (!is_float(type)) return false;
   const at::Tensor x = is_float(self.scalar_type()) ? self : converted(self, type);
-  const at::Tensor out = empty_like_in_arena(x, type);
+  const at::Tensor out = results.fresh(x.sizes(), type);
   kernel(input_of(x), output_of(out), static_cast<std::size_t>(axis_of(axis, x.dim())),
          kIntraOpThreads);
   results.add(out);
@@ -267,8 +267,8 @@ bool batch_norm_kernel(Arguments a, Results& results) {
   return normalize_channels(a[0].toTensor(), a[1], a[2], a[3], a[4], eps_of(a[7]), results);
 }
 
-bool instance_norm_kernel(Arguments a, Results& results) {  // as above
-  const at::Tensor& x = a[0].toTensor();
+bool instance_norm_kernel(Arguments a, Results& results) {  // as above; contiguous, as torch's
+  const at::Tensor x = a[0].toTensor().contiguous();
   if (!is_float(x.scalar_type())) return false;
   if (!a[5].toBool()) return normalize_channels(x, a[1], a[2], a[3], a[4], eps_of(a[7]), results);
   if (!a[3].isNone() || !a[4].isNone()) {
@@ -346,8 +346,10 @@ bool ordered(bool descending, const at::Tensor& self, std::int64_t axis,
                 " elements");
     sizes[at] = *count;
   }
-  const at::Tensor values = results.fresh(sizes, x.scalar_type());
-  const at::Tensor indices = results.fresh(sizes, at::kLong);
+  const auto fresh = [&](at::ScalarType type) {
+    return count ? results.fresh(sizes, type) : empty_like_in_arena(x, type);
+  };
+  const at::Tensor values = fresh(x.scalar_type()), indices = fresh(at::kLong);
   sort(descending, input_of(x), at, output_of(values), output_of(indices), kIntraOpThreads);
   const bool scalar = self.dim() == 0 && sizes[0] == 1;
   results.add(scalar ? values.squeeze(0) : values);
