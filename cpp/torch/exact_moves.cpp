@@ -55,6 +55,8 @@ constexpr const char* kMoves[] = {
     "aten::view_as",
     "aten::resize_",
     "aten::set_",
+    "aten::unsafe_split",
+    "aten::unsafe_split_with_sizes",
     // copies
     "aten::clone",
     "aten::contiguous",
@@ -79,6 +81,10 @@ constexpr const char* kMoves[] = {
     "aten::channel_shuffle",
     "aten::diag_embed",
     "aten::block_diag",
+    "aten::diagonal_copy",
+    "aten::reflection_pad3d",
+    "aten::replication_pad3d",
+    "aten::_pack_padded_sequence",
     // selection
     "aten::index.Tensor",
     "aten::index_select",
@@ -109,6 +115,9 @@ constexpr const char* kMoves[] = {
     "aten::item",
     "aten::_local_scalar_dense",
     "aten::signbit",
+    "aten::count_nonzero",
+    "aten::searchsorted",
+    "aten::bucketize",
     // constants
     "aten::empty",
     "aten::empty_like",
@@ -130,6 +139,8 @@ constexpr const char* kMoves[] = {
     "aten::zeros",
     "aten::zeros_like",
     "aten::eye",
+    "aten::tril_indices",
+    "aten::triu_indices",
 };
 
 // cat and stack convert where the types differ; each part is then converted first.
