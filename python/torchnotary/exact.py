@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import _libtorch
-from .errors import NotExact
+from .errors import NotaryError, NotExact
+from .fast_paths import fast_paths_off
 from .sealing import seal
 
 PROFILE = "exact/1"
@@ -28,7 +29,7 @@ def exact_scope() -> Iterator[None]:
     NotaryError where ``_torch`` cannot be loaded.
     """
     extension = _libtorch.load()
-    with _EAGER:
+    with _EAGER, fast_paths_off(extension.is_exact):
         extension.enter_exact()
         try:
             yield
