@@ -7,8 +7,10 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "bindings/errors.h"
+#include "exact/sampling.h"
 #include "torch/arena.h"
 #include "torch/exact_dispatch.h"
+#include "torch/exact_tensors.h"
 #include "torch/packs.h"
 
 namespace torchnotary {
@@ -32,6 +34,17 @@ inline void define_exact(pybind11::module_& m) {
       "pack_matrix", [](const at::Tensor& weights) { exact::pack_matrix(weights); },
       py::arg("weights"), py::call_guard<py::gil_scoped_release>(),
       "Pack sealed weights (n, k) of a product now, and not at their first use.");
+  m.def(
+      "sample",
+      [](const at::Tensor& probabilities, std::uint64_t seed, std::uint64_t sequence,
+         std::uint64_t position) {
+        return exact::sample(
+            probabilities.const_data_ptr(), exact::element_of(probabilities.scalar_type()),
+            probabilities.stride(0), static_cast<std::size_t>(probabilities.size(0)), seed,
+            position, sequence);
+      },
+      py::arg("probabilities"), py::arg("seed"), py::arg("sequence"), py::arg("position"),
+      "The token that probabilities (n,) of a type of exact/1 and Philox draw; -1 for none.");
   m.def("packed_bytes", &exact::packed_bytes, "Bytes of the packs of sealed weights.");
   m.def("arena_bytes", &exact::arena_kept, "Bytes kept for the results of exact kernels.");
   m.def("trim_arena", &exact::trim_arena, "Give those bytes back to the system.");

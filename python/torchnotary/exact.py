@@ -69,6 +69,62 @@ class _Eager:
 _EAGER = _Eager()
 
 
+def sample(probabilities: Any, seed: int, sequence: int, position: int) -> int:
+    """Draw a token of ``sequence`` for ``position``, by the rule of exact/1 (section 11).
+
+    ``probabilities`` is a tensor of shape (vocabulary,) in float32, bfloat16 or float16 on the
+    host; they need not have the sum 1. ``seed``, ``sequence`` and ``position`` are integers from
+    0 to 2^64 − 1. The draw depends on nothing else: neither on the batch nor on what was drawn
+    before. Its random number is the first word of Philox4x32-10 (Salmon, Moraes, Dror, Shaw,
+    "Parallel random numbers: as easy as 1, 2, 3", SC11).
+
+    Raises NotExact for another tensor, and NotaryError for numbers out of their range and for
+    probabilities from which nothing can be drawn: none of them, a NaN, no positive sum.
+    """
+    import torch
+
+    plain = type(probabilities) in (torch.Tensor, torch.nn.Parameter)
+    if (
+        not plain
+        or probabilities.dim() != 1
+        or not probabilities.is_cpu
+        or probabilities.layout != torch.strided
+        or probabilities.is_neg()
+        or probabilities.dtype not in _stored(torch)
+    ):
+        raise NotExact(
+            "these probabilities cannot be drawn from",
+            expected="a tensor (vocabulary,) of float32, bfloat16 or float16 on the host",
+            actual=_described(probabilities),
+            next_step="softmax the logits of one position, logits[position].softmax(-1)",
+        )
+    numbers = {"seed": seed, "sequence": sequence, "position": position}
+    for name, number in numbers.items():
+        if not 0 <= number < 1 << 64:
+            raise NotaryError(
+                f"{name} is out of range",
+                expected="0 to 2^64 - 1",
+                actual=number,
+                next_step=f"choose another {name}",
+            )
+    token = _libtorch.load().sample(probabilities.detach(), seed, sequence, position)
+    if token < 0:
+        raise NotaryError(
+            "no token can be drawn from these probabilities",
+            expected="probabilities with a positive sum",
+            actual=f"{len(probabilities)} numbers without one",
+            next_step="look for NaNs in the logits",
+        )
+    return token
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return type(value).__qualname__
+    return f"{tuple(shape)} of {value.dtype} on {value.device}"
+
+
 def prepare(module: Any) -> None:
     """Seal the parameters and buffers of ``module`` and pack the weights of its linear layers, so
     that its calls read nothing else; what is prepared already stays as it is.
