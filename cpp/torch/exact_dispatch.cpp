@@ -142,7 +142,8 @@ class Table {
     if (schema.arguments().size() != count + besides) return false;
     for (std::size_t i = 0; i < count; ++i) {
       const c10::Argument &a = plain.arguments()[i], &b = schema.arguments()[i];
-      if (a.name() != b.name() || *a.real_type() != *b.real_type()) return false;
+      const bool is_named_so = a.name() == b.name() || (rule.in_place && i == 0);
+      if (!is_named_so || *a.real_type() != *b.real_type()) return false;
     }
     return true;
   }

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from models import ResNet18, token_ids
-from torchnotary.errors import NotExact
 from torchnotary.exact import exact_scope
 
 LENGTH = 23
@@ -262,7 +261,6 @@ def test_images_give_the_same_bits_alone_in_a_batch_and_in_either_layout(resnet,
         assert_same_bits(exactly(resnet, images), alone)
 
 
-@pytest.mark.xfail(raises=NotExact, strict=True, reason="recurrent networks are not routed yet")
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_packed_sequences_give_each_sequence_what_it_gives_alone(kind):
     model, lengths = seeded(lambda: Tagger(kind)), [9, 14, 1, 14]
