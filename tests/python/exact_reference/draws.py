@@ -26,6 +26,7 @@ def uniform(seed, sequence, position) -> float:
 
 
 def token(probabilities, u: float) -> int:
+    """Raises StopIteration where no token is drawn."""
     sums, total = [], np.float64(0)
     for each in np.asarray(probabilities, np.float64):
         total = total + each

@@ -44,7 +44,7 @@ exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, tanh, sinh, cosh, erf,
 @rule
 def pow_number(x, exponent):
     """x to the power of a Python number."""
-    x = np.asarray(x, F32)
+    x, exponent = np.asarray(x, F32), fl(exponent)
     if exponent == 0:
         return np.ones_like(x)
     if exponent == 1:
@@ -61,7 +61,7 @@ def pow_number(x, exponent):
         return F32(1) / x
     if exponent == -2:
         return F32(1) / (x * x)
-    return power(x, fl(exponent))
+    return power(x, exponent)
 
 
 @rule

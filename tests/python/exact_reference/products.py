@@ -38,13 +38,13 @@ def linear(x, weight, bias=None):
 @rule
 def addmm(c, a, b, beta=1, alpha=1):
     """Also baddbmm and, with a b of one column, addmv."""
-    result = matmul(a, b)
+    result, alpha, beta = matmul(a, b), fl(alpha), fl(beta)
     if alpha != 1:
-        result = result * fl(alpha)
+        result = result * alpha
     if beta == 0:
         return result
     c = np.asarray(c, F32)
-    return result + (c if beta == 1 else c * fl(beta))
+    return result + (c if beta == 1 else c * beta)
 
 
 def int_mm(a, b):
