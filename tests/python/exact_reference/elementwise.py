@@ -108,6 +108,16 @@ def elu(x, alpha=1.0, scale=1.0, input_scale=1.0):
 
 
 @rule
+def prelu(x, w):
+    return np.where(x > 0, x, x * w)
+
+
+@rule
+def glu(a, b):
+    return a * sigmoid(b)
+
+
+@rule
 def sigmoid(x):
     return ONE / (ONE + exp(-x))
 
