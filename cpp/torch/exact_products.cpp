@@ -85,6 +85,7 @@ at::Tensor multiply(const char* op, const at::Tensor& a, const at::Tensor& b,
   sizes.append({m, n});
   const at::Tensor out = results.fresh(sizes, a.scalar_type());
   if (out.numel() == 0) return out;
+  const std::int64_t items = out.numel() / (m * n);
   const auto stacked = [&](const at::Tensor& tensor) {  // as (i, j, rows, columns)
     at::DimVector wide = lead;
     wide.append({tensor.size(-2), tensor.size(-1)});
@@ -93,8 +94,8 @@ at::Tensor multiply(const char* op, const at::Tensor& a, const at::Tensor& b,
       while (view.dim() < 4) view = view.unsqueeze(0);
       return view;
     }
-    const std::int64_t last = lead.back();
-    return view.reshape({-1, last, tensor.size(-2), tensor.size(-1)});
+    const std::int64_t last = lead.back(), others = items / last;
+    return view.reshape({others, last, tensor.size(-2), tensor.size(-1)});
   };
   const at::Tensor x = stacked(a), y = stacked(b), z = stacked(out);
   Batch batch;

@@ -69,7 +69,11 @@ bool reduction(Reduction kind, const at::Tensor& self, const c10::IValue& axes, 
   const at::Tensor x = is_float(self.scalar_type()) ? self : converted(self, result);
   const Axes over = axes_of(axes, x);
   const at::Tensor out = results.fresh(reduced_sizes(x, over, keep), result);
-  reduce(kind, input_of(x), over, output_of(out), correction, kIntraOpThreads);
+  if (kind == Reduction::logsumexp && x.numel() == 0) {  // no maximum
+    out.fill_(-std::numeric_limits<double>::infinity());
+  } else {
+    reduce(kind, input_of(x), over, output_of(out), correction, kIntraOpThreads);
+  }
   results.add(out);
   return true;
 }
