@@ -6,7 +6,7 @@ import collections.abc
 import torch
 import typing
 import typing_extensions
-__all__: list[str] = ['DeterminismScope', 'ModuleSnapshot', 'TORCH_MINOR', 'TraceBytes', 'TracedModel', 'Tracer', 'commit', 'cpu_random_state', 'enter_module', 'is_sealed', 'leave_module', 'note_thread', 'pause_tracing', 'resume_tracing', 'seal', 'settings_fingerprint', 'small_digests', 'unseal']
+__all__: list[str] = ['DeterminismScope', 'ModuleSnapshot', 'TORCH_MINOR', 'TraceBytes', 'TracedModel', 'Tracer', 'arena_bytes', 'commit', 'cpu_random_state', 'enter_exact', 'enter_module', 'exact_scopes', 'is_exact', 'is_sealed', 'leave_exact', 'leave_module', 'note_thread', 'pack_matrix', 'packed_bytes', 'pause_tracing', 'resume_tracing', 'sample', 'seal', 'settings_fingerprint', 'small_digests', 'trim_arena', 'unseal']
 class DeterminismScope:
     """
     Every deterministic setting of torch, from construction to leave() or destruction.
@@ -151,6 +151,10 @@ class ModuleSnapshot:
         """
         Whether any module that still exists is in training mode.
         """
+def arena_bytes() -> int:
+    """
+    Bytes kept for the results of exact kernels.
+    """
 def commit(tensor: torch.Tensor, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> tuple[bytes, bytes]:
     """
     (data root, digest) of a torch.Tensor, 32 bytes each, equal to torchnotary.commit's.
@@ -162,14 +166,30 @@ def cpu_random_state() -> bytes:
     State of torch's default CPU generator, as torch.get_rng_state() has it: the same object
     as long as it does not change.
     """
+def enter_exact() -> None:
+    """
+    Compute this thread's operators by exact/1.
+    """
 def enter_module(module: typing.Any) -> int:
     """
     Tell this thread's tracers that a module is called: 0 where there is none to tell, else
     the role of the module (4: it is none of the model), and leave_module() is to follow.
     """
+def exact_scopes() -> int:
+    """
+    How many threads compute by exact/1.
+    """
+def is_exact() -> bool:
+    """
+    Whether this thread computes by exact/1.
+    """
 def is_sealed(tensor: torch.Tensor) -> bool:
     """
     Whether the memory of a tensor is sealed.
+    """
+def leave_exact() -> None:
+    """
+    End what enter_exact() began; pairs nest.
     """
 def leave_module() -> None:
     """
@@ -179,12 +199,24 @@ def note_thread() -> None:
     """
     Tell them that a thread is started.
     """
+def pack_matrix(weights: torch.Tensor) -> None:
+    """
+    Pack sealed weights (n, k) of a product now, and not at their first use.
+    """
+def packed_bytes() -> int:
+    """
+    Bytes of the packs of sealed weights.
+    """
 def pause_tracing() -> int:
     """
     Have this thread's tracers see nothing; returns what resume_tracing() takes.
     """
 def resume_tracing(paused: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
+def sample(probabilities: torch.Tensor, seed: typing.SupportsInt | typing.SupportsIndex, sequence: typing.SupportsInt | typing.SupportsIndex, position: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    The token that probabilities (n,) of a type of exact/1 and Philox draw; -1 for none.
+    """
 def seal(tensors: collections.abc.Sequence[tuple[str, torch.Tensor]]) -> None:
     """
     Move (name, tensor) pairs into sealed memory; the tensors stay the same objects, and
@@ -205,6 +237,10 @@ def small_digests(value: typing.Any, max_rows: typing.SupportsInt | typing.Suppo
     has them: one digest for `run` rows of axis 0, or one in all (run 0) where the rank is
     below 2 or axis 0 is empty. None for other values, and for tensors that are not simply
     memory of the CPU.
+    """
+def trim_arena() -> None:
+    """
+    Give those bytes back to the system.
     """
 def unseal(tensors: collections.abc.Sequence[tuple[str, torch.Tensor]]) -> None:
     """
