@@ -36,7 +36,7 @@ need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
       apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
 endef
 
-.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive fuzz bench collisions plantings lint stubs clean
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive fuzz bench collisions plantings bits-travel exact-goldens lint stubs clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,15 @@ collisions: $(STAMP)/package  ## 100,000 pairs of tensors built to collide, coun
 
 plantings: $(STAMP)/package  ## 100 changes planted in MiniLM's operators, each to be found at its place
 	@$(PY) tests/python/plantings.py --count 100
+
+# What prints the digests of exact/1's kernels, here and on emulated ARM.
+EXACT_GOLDEN := build/cpp/tests/cpp/exact_golden "$(QEMU_AARCH64) build/aarch64/tests/cpp/exact_golden"
+
+bits-travel: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/cpp-tests-aarch64 $(STAMP)/smollm2  ## exact/1 on every CPU path, thread count and order of work: writes docs/bits-travel.md
+	@$(PY) tests/python/bits_travel.py --page docs/bits-travel.md $(EXACT_GOLDEN)
+
+exact-goldens: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/smollm2  ## write tests/golden anew, for a specification that changed
+	@$(PY) tests/python/bits_travel.py --write-goldens $(EXACT_GOLDEN)
 
 lint: $(STAMP)/package  ## ruff over Python, clang-format over C++ where installed
 	@$(VENV)/bin/ruff check python tests benchmarks

@@ -153,8 +153,9 @@ def page(kernels: Sequence[Cell], models: dict[str, list[Cell]]) -> str:
             "What each stage gives for the tokens of [exact_model_stages.py]"
             "(../tests/python/exact_model_stages.py),",
             "in each order of work: a ✓ is all of them, with torch's own operators on the same",
-            "instructions (`ATEN_CPU_CAPABILITY`). Stages in",
-            "[exact_models.txt](../tests/golden/exact_models.txt).",
+            "instructions (`ATEN_CPU_CAPABILITY`). Whole digests are in",
+            "[exact_models.txt](../tests/golden/exact_models.txt). Not emulated: torch would have"
+            " to be, too.",
             "",
             *_table("stage", mine, cells),
             "",
