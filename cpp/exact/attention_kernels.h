@@ -7,13 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "exact/dot_block.h"
 #include "hashing/cpu.h"
 
 namespace torchnotary::exact {
 
 inline constexpr std::size_t kKeyChunk = 64;
-inline constexpr std::size_t kRowBlock = 6;    // rows that a kernel holds in registers
-inline constexpr std::size_t kDotBlock = 256;  // elements that one chain of a dot product takes
+inline constexpr std::size_t kRowBlock = 6;  // rows that a kernel holds in registers
 
 // Which keys one query sees, by its masks.
 struct PresentKeys {

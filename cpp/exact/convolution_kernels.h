@@ -3,14 +3,13 @@
 
 #include <cstddef>
 
+#include "exact/dot_block.h"
 #include "hashing/cpu.h"
 
 namespace torchnotary::exact {
 
 // Rows of weights that lie side by side in the pack, and the most that a kernel takes at once.
 inline constexpr std::size_t kWeightRows = 8;
-// The block of a dot product: docs/exact-profile.md, section 3.
-inline constexpr std::size_t kDotBlock = 256;
 // Vectors of positions that a kernel takes at once.
 inline constexpr std::size_t kTileVectors = 3;
 // No path has wider vectors.

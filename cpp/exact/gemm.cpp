@@ -54,11 +54,11 @@ RowsView view_rows(const GemmKernels& kernels, const Matrix& a, std::size_t row,
   if (a.storage == Storage::float32 && a.row_stride == 1) {
     transpose(reinterpret_cast<const std::byte*>(at(0)),
               a.column_stride * static_cast<std::ptrdiff_t>(item),
-              reinterpret_cast<std::byte*>(tile), kBlock * sizeof(float), rows, k_count, item);
-    return {tile, static_cast<std::ptrdiff_t>(kBlock)};
+              reinterpret_cast<std::byte*>(tile), kDotBlock * sizeof(float), rows, k_count, item);
+    return {tile, static_cast<std::ptrdiff_t>(kDotBlock)};
   }
   for (std::size_t i = 0; i < rows; ++i) {
-    float* to = tile + i * kBlock;
+    float* to = tile + i * kDotBlock;
     if (a.column_stride == 1) {
       kernels.widen(at(i), a.storage, k_count, to);
     } else {
@@ -67,7 +67,7 @@ RowsView view_rows(const GemmKernels& kernels, const Matrix& a, std::size_t row,
       }
     }
   }
-  return {tile, static_cast<std::ptrdiff_t>(kBlock)};
+  return {tile, static_cast<std::ptrdiff_t>(kDotBlock)};
 }
 
 void linear(const Matrix& a, std::size_t m, const PackedMatrix& weights, const Epilogue& epilogue,

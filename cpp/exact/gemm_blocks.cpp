@@ -66,7 +66,7 @@ class Block {
     const std::size_t tiles = (rows_.size() + product_.kernels.rows - 1) / product_.kernels.rows;
     std::size_t k = 0;
     do {
-      const std::size_t k_count = std::min(kBlock, product_.k - k);
+      const std::size_t k_count = std::min(kDotBlock, product_.k - k);
       std::array<PanelView, kBlockPanels> views;
       product_.right(first_, count_, k, k_count, views.data());
       for (std::size_t tile = 0; tile < tiles; ++tile) {
@@ -89,7 +89,7 @@ class Block {
   void run_row_of_tiles(Range rows, std::size_t k, std::size_t k_count, const PanelView* views) {
     const GemmKernels& kernels = product_.kernels;
     const std::size_t height = rows.size(), storage = static_cast<std::size_t>(product_.b_storage);
-    alignas(64) float copy[kMaxRows * kBlock];
+    alignas(64) float copy[kMaxRows * kDotBlock];
     const RowsView left = product_.left(rows_.begin + rows.begin, height, k, k_count, copy);
     float* sums = sums_.values + static_cast<std::ptrdiff_t>(rows.begin) * sums_.stride;
     const bool last = k + k_count == product_.k;
@@ -240,7 +240,7 @@ void* scratch(Slot slot, std::size_t bytes) {
 void place_panels(const Panels& panels, std::size_t first, std::size_t count, std::size_t item,
                   std::byte** to) {
   const auto offset = [&](std::size_t panel) {
-    return (panels.begin(panel) - panels.begin(first)) * kUnit * kBlock * item;
+    return (panels.begin(panel) - panels.begin(first)) * kUnit * kDotBlock * item;
   };
   auto* const bytes = static_cast<std::byte*>(scratch(Slot::panels, offset(first + count)));
   for (std::size_t i = 0; i < count; ++i) to[i] = bytes + offset(first + i);

@@ -33,7 +33,7 @@ struct Product {
   MatrixOut out;
   Epilogue epilogue;
 
-  // Rows [row, row + rows) at k; `tile` has room for kMaxRows by kBlock values.
+  // Rows [row, row + rows) at k; `tile` has room for kMaxRows by kDotBlock values.
   FunctionRef<RowsView(std::size_t row, std::size_t rows, std::size_t k, std::size_t k_count,
                        float* tile)>
       left;

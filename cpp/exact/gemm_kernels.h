@@ -6,13 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "exact/dot_block.h"
 #include "exact/storage.h"
 #include "hashing/cpu.h"
 
 namespace torchnotary::exact {
 
-// The profile's block of k.
-inline constexpr std::size_t kBlock = 256;
 // Columns come in units of so many; a panel is a few units wide.
 inline constexpr std::size_t kUnit = 16;
 inline constexpr std::size_t kMaxRows = 8;
@@ -34,7 +33,7 @@ struct Tile {
   const void* b;  // element (i, column) of panel p at b + p * panel_stride + i * b_stride + column
   std::ptrdiff_t b_stride;
   std::ptrdiff_t panel_stride;
-  std::size_t k;  // at most kBlock
+  std::size_t k;  // at most kDotBlock
   float* c;       // element (row, column) at c[row * c_stride + column]
   std::ptrdiff_t c_stride;
   bool first;         // c holds nothing yet

@@ -13,7 +13,7 @@ namespace torchnotary::exact {
 namespace {
 
 constexpr std::size_t kExact = 1024;
-static_assert(kExact * 128 * 128 <= 1 << 24 && kExact % kBlock == 0);
+static_assert(kExact * 128 * 128 <= 1 << 24 && kExact % kDotBlock == 0);
 
 const std::int8_t* at(const Int8Matrix& matrix, std::size_t row, std::size_t column) {
   return matrix.data + static_cast<std::ptrdiff_t>(row) * matrix.row_stride +
@@ -57,9 +57,9 @@ void multiply(const Int8Matrix& a, const Int8Matrix& b, std::size_t m, std::size
   const auto left = [&](std::size_t row, std::size_t rows, std::size_t k, std::size_t k_count,
                         float* tile) -> RowsView {
     for (std::size_t i = 0; i < rows; ++i) {
-      widen(at(a, row + i, from + k), a.column_stride, k_count, tile + i * kBlock);
+      widen(at(a, row + i, from + k), a.column_stride, k_count, tile + i * kDotBlock);
     }
-    return {tile, static_cast<std::ptrdiff_t>(kBlock)};
+    return {tile, static_cast<std::ptrdiff_t>(kDotBlock)};
   };
   const auto right = [&](std::size_t first, std::size_t panel_count, std::size_t k,
                          std::size_t k_count, PanelView* views) {
