@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from . import _libtorch
@@ -143,7 +144,14 @@ def prepare(module: Any) -> None:
 def require_sealed(models: Mapping[str, Any]) -> None:
     """Raise NotExact, naming them, where tensors of prepared models were replaced since."""
     is_sealed = _libtorch.load().is_sealed
-    loose = [name for name, tensor in _tensors(models) if tensor.numel() and not is_sealed(tensor)]
+    if all(map(is_sealed, _tensors(models))):  # most often, and without making names
+        return
+    loose = [
+        name
+        for model in models.values()
+        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+        if tensor.numel() and not is_sealed(tensor)
+    ]
     if loose:
         raise NotExact(
             "tensors were replaced after the model was sealed: " + ", ".join(loose[:5]),
@@ -153,10 +161,15 @@ def require_sealed(models: Mapping[str, Any]) -> None:
         )
 
 
-def _tensors(models: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    for module in models.values():
-        yield from module.named_parameters()
-        yield from module.named_buffers()
+def _tensors(models: Mapping[str, Any]) -> list[Any]:
+    return [
+        tensor
+        for model in models.values()
+        for module in model.modules()
+        for table in (module._parameters, module._buffers)
+        for tensor in table.values()
+        if tensor is not None
+    ]
 
 
 def _stored(torch: Any) -> tuple[Any, ...]:
