@@ -95,16 +95,18 @@ class BlockWriter {
   alignas(64) std::byte raw_[kBlock * 8];
 };
 
-// Elements of a task: few enough that threads share most tensors, enough to be worth a thread.
-inline constexpr std::size_t kTask = 32768;
+// Elements worth more threads than one, and those of a task of theirs: so few that no thread waits
+// long for another.
+inline constexpr std::size_t kWorthThreads = 32768;
+inline constexpr std::size_t kTask = 16384;
 
 // range(begin, end) for parts of 0 … elements − 1, each a task.
 template <class Range>
 void for_each_range(ParallelFor parallel, std::size_t elements, Range range) {
   const std::size_t tasks = (elements + kTask - 1) / kTask;
-  for_each_task(tasks > 1 ? parallel : ParallelFor(kSerial), tasks, [&](std::size_t task) {
-    range(task * kTask, std::min(elements, (task + 1) * kTask));
-  });
+  for_each_task(
+      elements > kWorthThreads ? parallel : ParallelFor(kSerial), tasks,
+      [&](std::size_t task) { range(task * kTask, std::min(elements, (task + 1) * kTask)); });
 }
 
 // block(position, element, n) for runs of at most kBlock elements of begin … end − 1.
