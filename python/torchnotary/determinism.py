@@ -85,8 +85,6 @@ def _find_readers() -> None:
     rows = tuple(row for row in _rows(torch) if _exists(row[1]))
     named = dict(rows)
     _read_fastpath, _read_einsum = (named.get(n, bool) for n in ("mha_fastpath", "einsum_path"))
-    if "_is_fastpath_enabled" in vars(torch.backends.mha):
-        _read_fastpath = partial(vars(torch.backends.mha).get, "_is_fastpath_enabled")
     _readers = rows
 
 
@@ -156,7 +154,14 @@ def _attention_rows(torch: ModuleType) -> Iterator[Row]:
     yield "sdp_overrideable", lambda: C._get_overrideable_sdp_enabled()
     yield "sdp_math_reduced_precision", lambda: cuda.fp16_bf16_reduction_math_sdp_allowed()
     yield "sdp_priority", lambda: ",".join(map(str, C._get_sdp_priority_order()))
-    yield "mha_fastpath", lambda: mha.get_fastpath_enabled()
+    yield "mha_fastpath", _fastpath_reader(mha)
+
+
+def _fastpath_reader(mha: ModuleType) -> Callable[[], Setting]:
+    """What the user said, where it can be read: the getter answers for a thread under exact/1."""
+    if "_is_fastpath_enabled" in vars(mha):
+        return partial(vars(mha).__getitem__, "_is_fastpath_enabled")
+    return lambda: mha.get_fastpath_enabled()
 
 
 def _precision_rows(torch: ModuleType) -> Iterator[Row]:

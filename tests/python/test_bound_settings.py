@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import torchnotary
 from torchnotary import _libtorch, determinism
 from torchnotary.capture import environment, surroundings
+from torchnotary.exact import exact_scope
 
 
 class Watching(TorchFunctionMode):
@@ -233,3 +234,12 @@ def test_a_change_of_a_setting_is_noticed_at_once(name):
         assert determinism.settings_in_force()[name] != before[name]
         assert determinism.settings_in_force() == determinism._read_all()
     assert determinism.settings_in_force() == before
+
+
+def test_a_thread_under_exact_reads_what_the_user_set():
+    _libtorch.load()
+    determinism._known.clear()  # else what was read before is given again
+    with exact_scope():
+        inside = determinism.settings_in_force()
+    assert inside["mha_fastpath"] is True
+    assert inside == determinism.settings_in_force() == determinism._read_all()
