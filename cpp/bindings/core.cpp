@@ -5,9 +5,11 @@
 
 #include <map>
 
+#include "bindings/environment.h"
 #include "bindings/errors.h"
 #include "bindings/files.h"
 #include "bindings/hashing.h"
+#include "bindings/lines.h"
 #include "bindings/memory.h"
 #include "bindings/merkle.h"
 #include "bindings/opening.h"
@@ -245,6 +247,17 @@ void bind_difference(py::module_& m) {
       "The bytes of one element of a dtype, by torch's name.");
 }
 
+void bind_lines(py::module_& m) {
+  m.def(
+      "fits_a_line",
+      [](const py::object& value, int depth) { return tn::fits_a_line(value.ptr(), depth); },
+      "value"_a, "depth"_a,
+      "Whether a canonical JSON line can hold a value that nests at most so deep; half surrogate\n"
+      "pairs in its strings are not looked for.");
+  m.def("set_variables", &tn::set_variables, "names"_a,
+        "The environment variables of these names that are set, each with its bytes.");
+}
+
 void bind_memory(py::module_& m) {
   py::class_<tn::MemorySnapshot>(m, "MemorySnapshot",
                                  "The memory of objects themselves, beyond what every object has.")
@@ -264,4 +277,5 @@ PYBIND11_MODULE(_core, m) {
   bind_opening(m);
   bind_difference(m);
   bind_memory(m);
+  bind_lines(m);
 }

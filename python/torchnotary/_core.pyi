@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'MemorySnapshot', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'sha256', 'stored_dtypes', 'value_digest']
+__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'MemorySnapshot', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'fits_a_line', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'set_variables', 'sha256', 'stored_dtypes', 'value_digest']
 class Blake3:
     """
     BLAKE3 in pieces; threads may share it.
@@ -245,6 +245,11 @@ def cpu_path() -> str:
     The code path in use: avx512, avx2, neon or portable; TORCHNOTARY_CPU narrows it.
     Raises NotaryError where the variable asks for a path that this machine lacks.
     """
+def fits_a_line(value: typing.Any, depth: typing.SupportsInt | typing.SupportsIndex) -> bool:
+    """
+    Whether a canonical JSON line can hold a value that nests at most so deep; half surrogate
+    pairs in its strings are not looked for.
+    """
 def inclusion_proof(leaves: collections.abc.Iterable, index: typing.SupportsInt | typing.SupportsIndex) -> list[bytes]:
     """
     The siblings of entry `index`, lowest first (RFC 9162 §2.1.3.1).
@@ -300,6 +305,10 @@ def salted_root(secret: typing_extensions.Buffer, tree: typing.SupportsInt | typ
 def salts(secret: typing_extensions.Buffer, tree: typing.SupportsInt | typing.SupportsIndex, line: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex) -> bytes:
     """
     The salts of slots 0 … n - 1 of a line, 32 bytes each in one; `secret` has 32 bytes.
+    """
+def set_variables(names: collections.abc.Iterable) -> dict:
+    """
+    The environment variables of these names that are set, each with its bytes.
     """
 def sha256(data: typing_extensions.Buffer) -> bytes:
     """

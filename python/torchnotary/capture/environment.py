@@ -7,7 +7,8 @@ whatever somebody calls so; these hold numbers and keywords.
 from __future__ import annotations
 
 import functools
-import os
+
+from .._core import set_variables
 
 # Which kernels run: the instruction set that is chosen, and the paths that are tried first.
 _TORCH = (
@@ -100,9 +101,7 @@ def environment_changed() -> bool:
 
 
 def _set_now() -> dict[str, str]:
-    found = {name: os.environ.get(name) for name in NAMES}
     return {
-        name: text.encode("utf-8", "backslashreplace").decode()
-        for name, text in found.items()
-        if text is not None
+        name: text.decode("utf-8", "backslashreplace")
+        for name, text in set_variables(NAMES).items()
     }

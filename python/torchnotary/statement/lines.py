@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from .. import merkle
+from .._core import fits_a_line
 from ..errors import MalformedRecord
 
 MAX_INTEGER = 2**53 - 1
@@ -38,7 +39,8 @@ _DECIMAL = re.compile(r"-?[1-9][0-9]{0,4095}")
 def canonical(value: Any) -> bytes:
     """The RFC 8785 bytes of ``value``; MalformedRecord names what has no place in a line."""
     try:
-        _check(value, MAX_DEPTH)
+        if not fits_a_line(value, MAX_DEPTH):
+            _refuse(value, MAX_DEPTH)
         return _encode(value)
     except _Refused as refused:
         raise MalformedRecord(f"{refused.cause} at {refused.where()}") from None
@@ -253,7 +255,8 @@ class _Refused(Exception):
         return brief("$" + "".join(reversed(self.path)))
 
 
-def _check(value: Any, depth: int) -> None:
+def _refuse(value: Any, depth: int) -> None:
+    """Raise _Refused for what in ``value`` does not fit a line, as ``fits_a_line`` found."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return
@@ -261,26 +264,17 @@ def _check(value: Any, depth: int) -> None:
         if not -MAX_INTEGER <= value <= MAX_INTEGER:
             raise _Refused(f"an integer beyond ±(2^53 − 1) ({value.bit_length()} bits)")
         return
-    if kind is dict:
+    if kind in (dict, list, tuple):
         if depth == 0:
             raise _Refused(f"nesting deeper than {MAX_DEPTH} levels")
-        for key, item in value.items():
-            if type(key) is not str or not key.isascii():
+        items = value.items() if kind is dict else enumerate(value)
+        for key, item in items:
+            if kind is dict and (type(key) is not str or not key.isascii()):
                 raise _Refused(f"the key {brief(key)}, which is not an ASCII string,")
             try:
-                _check(item, depth - 1)
+                _refuse(item, depth - 1)
             except _Refused as refused:
-                refused.path.append(f".{brief(key, 40)}")
-                raise
-        return
-    if kind is list or kind is tuple:
-        if depth == 0:
-            raise _Refused(f"nesting deeper than {MAX_DEPTH} levels")
-        for index, item in enumerate(value):
-            try:
-                _check(item, depth - 1)
-            except _Refused as refused:
-                refused.path.append(f"[{index}]")
+                refused.path.append(f".{brief(key, 40)}" if kind is dict else f"[{key}]")
                 raise
         return
     if kind is float:
