@@ -88,6 +88,30 @@ def test_what_gathers_is_committed_together(folder):
     assert check_folder(folder).checkpoints == 2
 
 
+def test_an_idle_writer_gathers_until_somebody_waits(folder, monkeypatch):
+    monkeypatch.setattr(committer, "GATHER_SECONDS", 10**6)
+    with LogWriter.open(folder) as writer:
+        tickets = [writer.submit(RecordJob(i)) for i in range(10)]
+        time.sleep(0.2)  # a writer that does not gather has stored them by now
+        assert not any(ticket.settled for ticket in tickets)
+        tickets[3].wait(60)
+        writer.flush(60)
+        late = [writer.submit(RecordJob(10 + i)) for i in range(10)]
+    assert all(ticket.settled for ticket in (*tickets, *late))
+    report = check_folder(folder)
+    assert report.ok and report.entries == 20 and report.checkpoints <= 4
+
+
+def test_values_that_are_kept_do_not_gather(folder, monkeypatch):
+    monkeypatch.setattr(committer, "GATHER_SECONDS", 10**6)
+    job = RecordJob(0)
+    job.nbytes = committer.BATCH_BYTES
+    with LogWriter.open(folder) as writer:
+        ticket = writer.submit(job)
+        assert ticket._lock.acquire(timeout=60)
+        ticket._lock.release()
+
+
 def test_a_full_queue_refuses_or_waits_and_loses_nothing(folder, monkeypatch):
     monkeypatch.setattr(committer, "QUEUE_JOBS", 5)
     first = Blocking(0)

@@ -29,6 +29,9 @@ QUEUE_JOBS = 4096
 QUEUE_BYTES = 2**30  # of values kept with the jobs
 BATCH_JOBS = 256
 BATCH_BYTES = 64 * 2**20
+# How long an idle writer lets jobs gather, unless somebody waits for one: a commit costs as much
+# for one record as for many, and where calls follow each other it competes with them.
+GATHER_SECONDS = 0.05
 _NAME_A_FOLDER = "free space there, or name another folder (TORCHNOTARY_LOG)"
 
 
@@ -49,6 +52,7 @@ class Committer:
         self._starting = threading.RLock()
         self._room = threading.Condition()
         self._kept_bytes = 0
+        self._awaited = threading.Event()
 
     def is_this_thread(self) -> bool:
         """Whether the writer's own thread asks."""
@@ -62,6 +66,8 @@ class Committer:
         if nbytes:
             with self._room:
                 self._kept_bytes += nbytes
+            if self._kept_bytes >= BATCH_BYTES:
+                self.hurry()
 
     def start(self) -> None:
         """Starts the thread; where there can be none any more, stores what is queued here."""
@@ -90,6 +96,7 @@ class Committer:
         with self._starting:
             if self._thread is not None:
                 self.queue.put(None)
+                self.hurry()
                 self._thread.join()
                 self._thread, self.running = None, False
         # Whatever came after the end mark by a caller who still saw the thread running.
@@ -97,6 +104,7 @@ class Committer:
             self.start()
 
     def wait_for_room(self) -> None:
+        self.hurry()
         with self._room:
             while self.is_full():
                 # The timeout covers a batch that is taken between the test and the wait.
@@ -115,7 +123,7 @@ class Committer:
 
     def _next_batch(self) -> tuple[list[Ticket], bool]:
         """What has gathered, at least one ticket unless the end mark came first."""
-        item = self.queue.get()
+        item = self._first_item()
         batch: list[Ticket] = []
         while item is not None:
             batch.append(item)
@@ -126,6 +134,20 @@ class Committer:
             except Empty:
                 return batch, False
         return batch, True
+
+    def _first_item(self) -> Ticket | None:
+        try:
+            return self.queue.get_nowait()
+        except Empty:
+            item = self.queue.get()
+        # Whoever waits sets this after queueing, so what they wait for is in this batch or before.
+        self._awaited.wait(GATHER_SECONDS)
+        self._awaited.clear()
+        return item
+
+    def hurry(self) -> None:
+        """Somebody waits for what is queued."""
+        self._awaited.set()
 
     def _process(self, batch: list[Ticket]) -> None:
         built: list[_Built] = []

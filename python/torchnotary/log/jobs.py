@@ -57,6 +57,8 @@ class _Owner(Protocol):
 
     inherited: bool
 
+    def hurry(self) -> None: ...
+
 
 class Ticket:
     """The receipt of a submitted job; it settles once the record is durable, or failed."""
@@ -86,6 +88,7 @@ class Ticket:
                     "this record was submitted before the process forked",
                     next_step="ask for it in the parent process",
                 )
+            self._owner.hurry()
             if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
                 raise NotaryError(
                     f"the record is not stored after {timeout} s", next_step="wait longer"
