@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -141,15 +141,14 @@ def prepare(module: Any) -> None:
             pack(layer.weight.detach())
 
 
-def require_sealed(models: Mapping[str, Any]) -> None:
-    """Raise NotExact, naming them, where tensors of prepared models were replaced since."""
+def require_sealed(models: Iterable[tuple[str, Any]]) -> None:
+    """Raise NotExact, naming them, where tensors of prepared models, each given with the prefix of
+    their names, were replaced since."""
     is_sealed = _libtorch.load().is_sealed
-    if all(map(is_sealed, _tensors(models))):  # most often, and without making names
-        return
     loose = [
         name
-        for model in models.values()
-        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+        for prefix, model in models
+        for name, tensor in chain(model.named_parameters(prefix), model.named_buffers(prefix))
         if tensor.numel() and not is_sealed(tensor)
     ]
     if loose:
@@ -159,17 +158,6 @@ def require_sealed(models: Mapping[str, Any]) -> None:
             actual=f"{len(loose)} others",
             next_step="notary.detach(model), then notary.attach(model) again",
         )
-
-
-def _tensors(models: Mapping[str, Any]) -> list[Any]:
-    return [
-        tensor
-        for model in models.values()
-        for module in model.modules()
-        for table in (module._parameters, module._buffers)
-        for tensor in table.values()
-        if tensor is not None
-    ]
 
 
 def _stored(torch: Any) -> tuple[Any, ...]:

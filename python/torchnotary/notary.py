@@ -285,6 +285,8 @@ class Notary:
                     named=target.models_are_named,
                     hint=hint,
                 )
+                if self._is_exact and committed is not None and not committed.sealed:
+                    exact.require_sealed(committed.alive_models())
                 if committed is not hint and committed is not None:
                     target.committed = weakref.ref(committed)
                 if self._scope is None:
@@ -310,16 +312,14 @@ class Notary:
             return None
 
     def _prepare(self, models: Mapping[str, Any]) -> None:
-        """Seal and pack models that this notary has not met; the others must still be so."""
-        models = {label: unwrap(module) for label, module in models.items()}
-        for module in models.values():
+        """Seal and pack models that this notary has not met."""
+        for module in map(unwrap, models.values()):
             if module not in self._prepared:
                 if self._release_exact is None:
                     self._release_exact = exact_calls.hold_layer(self)
                 exact.prepare(module)
                 exact_calls.watch(module)
                 self._prepared.add(module)
-        exact.require_sealed(models)
 
     def _call(
         self, target: Any, committed: Any, arguments: dict[str, Any], around: dict[str, str]
