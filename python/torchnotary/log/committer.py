@@ -77,6 +77,7 @@ class Committer:
             self._thread = None if _exiting else self._new_thread()
             if self._thread is None:
                 self.queue.put(None)
+                self.hurry()
                 self._run()
                 return
             self.running = True
@@ -111,19 +112,24 @@ class Committer:
                 self._room.wait(0.05)
 
     def _run(self) -> None:
-        ended = False
+        ended = busy = False
         while not ended:
-            batch, ended = self._next_batch()
+            batch, ended = self._next_batch(gather=not busy)
             self.weigh(-sum(getattr(ticket.job, "nbytes", 0) for ticket in batch))
             with self._room:
                 self._room.notify_all()
             self._process(batch)
+            busy = not self.queue.empty()
         with forks.gate:
             self._release()
 
-    def _next_batch(self) -> tuple[list[Ticket], bool]:
+    def _next_batch(self, *, gather: bool) -> tuple[list[Ticket], bool]:
         """What has gathered, at least one ticket unless the end mark came first."""
-        item = self._first_item()
+        item = self.queue.get()
+        if gather:
+            # Whoever waits says so after queueing: what they wait for is in this batch or before.
+            self._awaited.wait(GATHER_SECONDS)
+        self._awaited.clear()
         batch: list[Ticket] = []
         while item is not None:
             batch.append(item)
@@ -134,16 +140,6 @@ class Committer:
             except Empty:
                 return batch, False
         return batch, True
-
-    def _first_item(self) -> Ticket | None:
-        try:
-            return self.queue.get_nowait()
-        except Empty:
-            item = self.queue.get()
-        # Whoever waits sets this after queueing, so what they wait for is in this batch or before.
-        self._awaited.wait(GATHER_SECONDS)
-        self._awaited.clear()
-        return item
 
     def hurry(self) -> None:
         """Somebody waits for what is queued."""
