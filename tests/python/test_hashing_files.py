@@ -166,9 +166,14 @@ def test_hashing_ends_at_an_interrupt(tmp_path):
     path.touch()
     os.truncate(path, 1 << 36)  # minutes
     tensor = _core.StoredTensor("t", "uint8", [1 << 36], 0)
-    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        _core.commit_files([(os.fsencode(path), state_of(path), [tensor])], 2)
+    # A process that a shell started in the background ignores interrupts, its children too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            _core.commit_files([(os.fsencode(path), state_of(path), [tensor])], 2)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_exception_of_the_progress_callback_ends_the_work(tmp_path):
