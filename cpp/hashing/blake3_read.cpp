@@ -49,7 +49,7 @@ using Read = FunctionRef<void(std::uint64_t, MutableBytes)>;
 Blake3Node node_over(const Blake3Mode& mode, std::uint64_t offset, std::uint64_t size, Read read,
                      ParallelFor parallel, BufferPool& buffers) {
   const std::uint64_t pieces = (size - 1) / kPiece + 1;
-  std::array<Digest, kWave> values;
+  std::array<Digest, kWave> values{};  // zeros where a ParallelFor gave up
   SubtreeStack stack(mode);
   for (std::uint64_t first = 0; first < pieces; first += kWave) {
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kWave, pieces - first));

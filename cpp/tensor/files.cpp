@@ -172,13 +172,16 @@ class Hasher {
 
   // One tensor of any length.
   void whole(const Unit& unit, int descriptor, ParallelFor parallel) {
+    const auto until_stopped = [&](std::size_t count, FunctionRef<void(std::size_t)> task) {
+      if (!failure_.stopped()) parallel(count, task);  // else the root is of no use
+    };
     const Digest root = blake3_read(
         Blake3Mode::hash(), unit.nbytes,
         [&](std::uint64_t offset, MutableBytes out) {
           read(unit, descriptor, offset, out);
           normalise(tensor(unit), out);
         },
-        parallel);
+        until_stopped);
     finish(unit, 0, root);
   }
 
