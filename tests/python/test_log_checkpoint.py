@@ -22,7 +22,12 @@ from torchnotary.log.proofs import TlogProof
 from torchnotary.statement.envelope import sign
 from torchnotary.statement.lines import parse
 
-KEY = SigningKey.generate()
+# A fixed one: the names of tests below hold its origin.
+KEY = SigningKey.from_pem(
+    b"-----BEGIN PRIVATE KEY-----\n"
+    b"MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"
+    b"-----END PRIVATE KEY-----\n"
+)
 ORIGIN = origin_of(KEY.public)
 LEAVES = [b"leaf %d" % i for i in range(7)]
 CHECKPOINT = Checkpoint(ORIGIN, 7, merkle.root(LEAVES))

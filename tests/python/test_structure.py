@@ -359,7 +359,7 @@ def test_a_parametrised_module_and_a_scripted_one_have_a_structure():
             None,
         ),
     ],
-    ids=str,
+    ids=lambda part: str(part) if isinstance(part, (str, dict)) else type(part).__name__,
 )
 def test_an_attribute_value_has_one_encoding_that_people_can_read(value, expected, shown):
     encoded = encode(value)
