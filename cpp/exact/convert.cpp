@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <mutex>
 
 #include "exact/axes.h"
 #include "exact/blocks.h"
@@ -20,27 +19,27 @@ void widen_integers(const void* in, float* out, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<float>(integers[i]);
 }
 
-// The integer of a float, if there is one. Every bound is a power of two, and so exact.
+// Both bounds are powers of two or 0, and so exact.
 template <class Integer>
-bool truncates(float x, Integer& integer) {
-  constexpr int kBits = std::numeric_limits<Integer>::digits;
-  const float whole = std::trunc(x);
-  const float low = std::numeric_limits<Integer>::is_signed ? -std::ldexp(1.0f, kBits) : 0.0f;
-  if (!(whole >= low && whole < std::ldexp(1.0f, kBits))) return false;
-  integer = static_cast<Integer>(whole);
-  return true;
-}
-
-// Truncates n elements; returns how many could be.
-template <class Integer>
-std::size_t truncate_block(const float* in, void* out, std::size_t n) {
+void truncate_block(const float* in, void* out, std::size_t n) {
+  using Limits = std::numeric_limits<Integer>;
+  const float low = Limits::is_signed ? -std::ldexp(1.0f, Limits::digits) : 0.0f;
+  const float beyond = std::ldexp(1.0f, Limits::digits);
   for (std::size_t i = 0; i < n; ++i) {
-    if (!truncates(in[i], static_cast<Integer*>(out)[i])) return i;
+    const float x = in[i];
+    Integer integer = 0;  // of a NaN
+    if (x >= beyond) {
+      integer = Limits::max();
+    } else if (x <= low) {
+      integer = Limits::min();
+    } else if (x == x) {
+      integer = static_cast<Integer>(x);
+    }
+    static_cast<Integer*>(out)[i] = integer;
   }
-  return n;
 }
 
-std::size_t truncate_block(Element element, const float* in, void* out, std::size_t n) {
+void truncate_block(Element element, const float* in, void* out, std::size_t n) {
   switch (element) {
     case Element::uint8:
       return truncate_block<std::uint8_t>(in, out, n);
@@ -94,23 +93,17 @@ void narrow(const float* in, Element element, void* out, std::size_t n) {
   }
 }
 
-std::optional<float> truncate(const Input& in, const Output& out, ParallelFor parallel) {
+void truncate(const Input& in, const Output& out, ParallelFor parallel) {
   const Axes axes = collapsed_axes(out, {&in, 1});
-  std::mutex mutex;
-  std::optional<float> refused;
   for_each_range(parallel, axes.elements(), [&](std::size_t begin, std::size_t end) {
     BlockReader reader(axes, 1, in, Element::float32);
     BlockWriter writer(axes, out, out.element);
     for_each_block(axes, begin, end, [&](const Position& at, std::size_t, std::size_t n) {
-      const auto* values = static_cast<const float*>(reader.read(at, n));
-      const std::size_t done = truncate_block(out.element, values, writer.place(at, n), n);
-      writer.write(at, done);
-      if (done == n) return;
-      const std::lock_guard lock(mutex);
-      refused = values[done];
+      truncate_block(out.element, static_cast<const float*>(reader.read(at, n)),
+                     writer.place(at, n), n);
+      writer.write(at, n);
     });
   });
-  return refused;
 }
 
 void arange(double start, double step, const Output& out, ParallelFor parallel) {

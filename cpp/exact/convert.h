@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include "exact/element.h"
 #include "hashing/parallel.h"
@@ -18,10 +17,9 @@ void widen(const void* in, Element element, float* out, std::size_t n);
 // floating or boolean.
 void narrow(const float* in, Element element, void* out, std::size_t n);
 
-// A strided tensor to an integer type, by truncation. Returns a value of it that has no integer of
-// that type (a NaN, an infinity, a number beyond the range), if there is one; then what the output
-// holds is not specified.
-std::optional<float> truncate(const Input& in, const Output& out, ParallelFor parallel);
+// A strided tensor to an integer type, by truncation; beyond the type's range to the nearest end of
+// it, and a NaN to 0.
+void truncate(const Input& in, const Output& out, ParallelFor parallel);
 
 // out[i] = start + i × step in binary64, rounded once to the output's storage; out has one axis.
 void arange(double start, double step, const Output& out, ParallelFor parallel);

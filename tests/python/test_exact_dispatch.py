@@ -80,7 +80,6 @@ REFUSED = {
     "batch_norm": (nn.BatchNorm1d(4), r"batch_norm.*model\.eval"),
     "linspace": (lambda x: torch.linspace(0, 1, 5), "aten::linspace"),
     "div with a mode": (lambda x: torch.div(x, 0.3, rounding_mode="floor"), "rounding mode"),
-    "an integer that is none": (lambda x: (x * 1e30).int(), "no integer"),
     "3-D": (nn.Conv3d(1, 1, 1), "convolution"),
 }
 

@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from exact_cases import FLOATS, LAYOUTS, check, numbers, ordinary, special
 from exact_reference import arithmetic, elementwise, functions
 from exact_reference.arithmetic import F32, fl, rule, widened
-from exact_values import LEAST
-from torchnotary.errors import NotExact
 from torchnotary.exact import exact_scope
 
 ONE_OPERAND = {
@@ -263,13 +261,17 @@ def test_conversions_between_floating_types_round_once(source, target, layout):
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
-def test_conversions_to_integers_truncate_or_are_refused(dtype):
-    to_integer = lambda x: x.to(dtype)  # noqa: E731
-    x = torch.tensor([0.0, -0.0, 1.9, 100.5, LEAST, 2.5, 127.9])
-    check(to_integer, lambda x: arithmetic.to_integer(x, np.dtype(str(dtype)[6:])), x, dtype=dtype)
-    for value in (float("nan"), float("inf"), 1e30, -1e30, 2.0**63):
-        with pytest.raises(NotExact):
-            check(to_integer, None, torch.tensor([1.0, value]))
+@pytest.mark.parametrize("source", FLOATS)
+@pytest.mark.parametrize("layout", [*LAYOUTS, "empty"])
+def test_conversions_to_integers_truncate_and_stay_in_the_range(dtype, source, layout):
+    bounds = [float(each) for each in (torch.iinfo(dtype).min, torch.iinfo(dtype).max)]
+    near = [bound + step for bound in bounds for step in (-1.5, -1, -0.5, 0, 0.5, 1, 1.5)]
+    far = [bound * factor for bound in bounds for factor in (0.99, 1.01, -1)]
+    x = torch.cat([torch.tensor([*near, *far, 100.5, -0.75]), special(40, seed=19)]).to(source)
+    x = LAYOUTS[layout](x.expand(3, -1)) if layout != "empty" else x[:0]
+    reference = lambda x: arithmetic.to_integer(x, str(dtype)[6:])  # noqa: E731
+    check(lambda x: x.to(dtype), reference, x, dtype=dtype)
+    check(lambda x: torch.empty(x.shape, dtype=dtype).copy_(x), reference, x, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -106,15 +106,21 @@ def loaded(bits: np.ndarray, storage: str) -> np.ndarray:
     return bits.view(np.float16).astype(F32)
 
 
-@rule
 def to_integer(values, dtype):
-    """Truncated; ValueError for a NaN or a value beyond the integer's range."""
-    truncated = np.trunc(np.asarray(values, F32)).astype(F64)
+    """Truncated; beyond the integer's range its nearest end, of a NaN 0."""
     limits = np.iinfo(dtype)
-    # float(limits.max) may round up to the first power of two that is too great.
-    if not np.all((truncated >= float(limits.min)) & (truncated < float(limits.max + 1))):
-        raise ValueError("a value has no integer")
-    return truncated.astype(dtype)
+
+    def integer(value):
+        if value != value:
+            return 0
+        if value in (np.inf, -np.inf):
+            return limits.max if value > 0 else limits.min
+        return min(max(int(value), int(limits.min)), int(limits.max))
+
+    values = np.asarray(values, F32)
+    return np.array([integer(each) for each in values.ravel().tolist()], dtype).reshape(
+        values.shape
+    )
 
 
 def to_boolean(values):
