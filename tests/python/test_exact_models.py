@@ -72,6 +72,37 @@ def tiny_llama() -> nn.Module:
     return LlamaForCausalLM(config)
 
 
+def tiny_t5(kind: str) -> nn.Module:
+    """Two layers of a T5, each side: buckets of relative positions, gated GELUs, RMS norms."""
+    import transformers
+
+    config = transformers.T5Config(
+        vocab_size=101,
+        d_model=48,
+        d_kv=12,
+        d_ff=80,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        initializer_factor=3.0,  # attention that is far from uniform
+        pad_token_id=0,
+        eos_token_id=None,
+        decoder_start_token_id=0,
+        attn_implementation="sdpa",
+    )
+    return getattr(transformers, kind)(config)
+
+
+@pytest.fixture(scope="module", params=DTYPES, ids=str)
+def t5_encoder(request) -> nn.Module:
+    return seeded(lambda: tiny_t5("T5EncoderModel")).to(request.param)
+
+
+@pytest.fixture(scope="module", params=DTYPES, ids=str)
+def t5(request) -> nn.Module:
+    return seeded(lambda: tiny_t5("T5ForConditionalGeneration")).to(request.param)
+
+
 @pytest.fixture(scope="module", params=DTYPES, ids=str)
 def llama(request) -> nn.Module:
     return seeded(tiny_llama).to(request.param)
@@ -250,6 +281,50 @@ def test_padding_on_either_side_changes_no_bit_of_an_encoder(minilm, padding, si
     expected = exactly(minilm, tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state
     actual = exactly(minilm, **padded(tokens, left, right)).last_hidden_state
     assert_same_bits(actual[:, left : left + LENGTH], expected)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_on_either_side_changes_no_bit_of_relative_positions(t5_encoder, padding, side):
+    tokens = sequences(2)
+    left, right = (padding, 0) if side == "left" else (0, padding)
+    expected = exactly(t5_encoder, tokens).last_hidden_state
+    arguments = padded(tokens, left, right)
+    del arguments["position_ids"]
+    actual = exactly(t5_encoder, **arguments).last_hidden_state
+    assert_same_bits(actual[:, left : left + LENGTH], expected)
+
+
+@pytest.mark.parametrize("count", THREADS)
+def test_an_encoder_and_decoder_give_a_pair_the_same_bits_alone_as_in_a_padded_batch(t5, count):
+    lengths, answers = [5, LENGTH, 14], sequences(3, 9)
+    mask = (torch.arange(LENGTH) < torch.tensor(lengths)[:, None]).long()
+    sources = sequences(3) * mask
+    with threads(count):
+        together = exactly(
+            t5, input_ids=sources, attention_mask=mask, decoder_input_ids=answers
+        ).logits
+    for row, length in enumerate(lengths):
+        alone = exactly(
+            t5,
+            input_ids=sources[row : row + 1, :length],
+            decoder_input_ids=answers[row : row + 1],
+        ).logits
+        assert_same_bits(together[row], alone[0])
+
+
+def test_the_tokens_an_encoder_and_decoder_generate_are_checked_by_one_call(t5):
+    source = sequences(2)
+    generated = exactly(
+        t5.generate,
+        source,
+        max_new_tokens=12,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    at_once = exactly(t5, input_ids=source, decoder_input_ids=generated.sequences[:, :-1]).logits
+    assert_same_bits(torch.stack(generated.logits, 1).to(at_once.dtype), at_once)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
