@@ -1,6 +1,7 @@
 // The exact profile's scope, as python/torchnotary/exact.py uses it.
 #pragma once
 
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/Exceptions.h>
@@ -11,6 +12,7 @@
 #include "torch/arena.h"
 #include "torch/exact_dispatch.h"
 #include "torch/exact_tensors.h"
+#include "torch/hook.h"
 #include "torch/packs.h"
 
 namespace torchnotary {
@@ -30,6 +32,13 @@ inline void define_exact(pybind11::module_& m) {
   m.def("leave_exact", &exact::leave, "End what enter_exact() began; pairs nest.");
   m.def("is_exact", &exact::is_on, "Whether this thread computes by exact/1.");
   m.def("exact_scopes", &exact::scopes, "How many threads compute by exact/1.");
+  m.def(
+      "call_unseen",
+      [](const py::function& function, const py::args& arguments, const py::kwargs& named) {
+        const c10::impl::ExcludeDispatchKeyGuard unseen(kKey);
+        return function(*arguments, **named);
+      },
+      py::arg("function"), "Call it with operators that neither exact/1 nor a tracer sees.");
   m.def(
       "pack_matrix", [](const at::Tensor& weights) { exact::pack_matrix(weights); },
       py::arg("weights"), py::call_guard<py::gil_scoped_release>(),

@@ -6,7 +6,7 @@ import collections.abc
 import torch
 import typing
 import typing_extensions
-__all__: list[str] = ['DeterminismScope', 'ModuleSnapshot', 'TORCH_MINOR', 'TraceBytes', 'TracedModel', 'Tracer', 'arena_bytes', 'commit', 'cpu_random_state', 'enter_exact', 'enter_module', 'exact_scopes', 'is_exact', 'is_sealed', 'leave_exact', 'leave_module', 'note_thread', 'pack_matrix', 'packed_bytes', 'pause_tracing', 'resume_tracing', 'sample', 'seal', 'settings_fingerprint', 'small_digests', 'trim_arena', 'unseal']
+__all__: list[str] = ['DeterminismScope', 'ModuleSnapshot', 'TORCH_MINOR', 'TraceBytes', 'TracedModel', 'Tracer', 'arena_bytes', 'call_unseen', 'commit', 'cpu_random_state', 'enter_exact', 'enter_module', 'exact_scopes', 'is_exact', 'is_sealed', 'leave_exact', 'leave_module', 'note_thread', 'pack_matrix', 'packed_bytes', 'pause_tracing', 'resume_tracing', 'sample', 'seal', 'settings_fingerprint', 'small_digests', 'trim_arena', 'unseal']
 class DeterminismScope:
     """
     Every deterministic setting of torch, from construction to leave() or destruction.
@@ -154,6 +154,10 @@ class ModuleSnapshot:
 def arena_bytes() -> int:
     """
     Bytes kept for the results of exact kernels.
+    """
+def call_unseen(function: collections.abc.Callable, *args, **kwargs) -> typing.Any:
+    """
+    Call it with operators that neither exact/1 nor a tracer sees.
     """
 def commit(tensor: torch.Tensor, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> tuple[bytes, bytes]:
     """

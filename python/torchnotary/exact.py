@@ -14,8 +14,8 @@ from typing import Any
 
 from . import _libtorch
 from .errors import NotaryError, NotExact
-from .fast_paths import fast_paths_off
 from .sealing import seal
+from .torch_functions import torch_functions
 
 PROFILE = "exact/1"
 
@@ -30,7 +30,7 @@ def exact_scope() -> Iterator[None]:
     NotaryError where ``_torch`` cannot be loaded.
     """
     extension = _libtorch.load()
-    with _EAGER, fast_paths_off(extension.is_exact):
+    with _EAGER, torch_functions(extension):
         extension.enter_exact()
         try:
             yield

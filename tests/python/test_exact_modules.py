@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
+import torchnotary as tn  # noqa: E402
 from torchnotary import _libtorch  # noqa: E402
 from torchnotary.errors import NotExact  # noqa: E402
 from torchnotary.exact import exact_scope, prepare  # noqa: E402
@@ -223,6 +224,81 @@ def test_fused_transformers_stay_on_for_other_threads_and_afterwards():
         assert not mha.get_fastpath_enabled()
     assert seen == [True]
     assert mha.get_fastpath_enabled is before and mha.get_fastpath_enabled()
+
+
+PRINTED = {
+    "float32": lambda x: x,
+    "bfloat16": lambda x: x.bfloat16(),
+    "large": lambda x: x.repeat(300, 50),
+    "hard": lambda x: x / x[:, :1].floor(),
+    "float64": lambda x: torch.tensor([1.5, -2.0], dtype=torch.float64),
+    "complex": lambda x: torch.tensor([1.5, -2.0j]),
+    "sparse": lambda x: torch.sparse_coo_tensor([[0, 1]], [1.5, 2.0], (3,)),
+    "integers": lambda x: torch.arange(12).reshape(3, 4),
+    "parameter": lambda x: nn.Parameter(x, requires_grad=True),
+    "empty": lambda x: x[:0],
+    "scalar": lambda x: x[0, 0],
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_tensors_are_printed_as_elsewhere(name, capsys):
+    tensor = PRINTED[name](torch.randn(3, 4))
+    plain = (repr(tensor), str([tensor]), f"{tensor}", f"{tensor!r}")
+    with exact_scope():
+        printed = (repr(tensor), str([tensor]), f"{tensor}", f"{tensor!r}")
+        print(tensor)
+    assert printed == plain
+    assert capsys.readouterr().out == str(tensor) + "\n"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.int64])
+def test_values_leave_tensors(dtype):
+    tensor = torch.tensor([[1.5, -2.0], [0.0, 4.0]]).to(dtype)
+    with exact_scope():
+        assert tensor.tolist() == tensor.float().tolist() if dtype != torch.float64 else True
+        assert tensor[1, 1].item() == float(tensor[1, 1]) == int(tensor[1, 1]) == 4
+        assert bool(tensor[1, 1]) and f"{tensor[1, 1]:.1f}" == "4.0"
+        if dtype != torch.bfloat16:
+            assert tensor.numpy()[1, 1] == 4
+
+
+class Debugged(nn.Module):
+    def __init__(self, prints):
+        super().__init__()
+        self.linear, self.prints = nn.Linear(4, 4), prints
+
+    def forward(self, x):
+        for _ in range(2):
+            x = self.linear(x)
+            if self.prints:
+                print(x, f"{x}", x.tolist(), x[0, 0].item())
+            x = x + 1
+        return x
+
+
+def test_printing_in_a_forward_changes_neither_bits_nor_trace(tmp_path):
+    model, made = Debugged(True).eval().requires_grad_(False), []
+    notary = tn.Notary(tmp_path / "log", profile="exact/1", trace="operators")
+    notary.attach(model)
+    for model.prints in (True, False):
+        y = model(torch.ones(2, 4))
+        lines = [line.get("operator") for line in notary.last.lines("trace.jsonl")]
+        made.append((y.view(torch.int32).tolist(), [each for each in lines if each]))
+    notary.close()
+    (printed, lines), (silent, expected) = made
+    assert printed == silent
+    assert [each for each in lines if each in expected] == expected
+    assert not {"aten::abs", "aten::_to_copy", "aten::max"} & set(lines)
+
+
+def test_printing_is_torchs_again_after_the_last_scope():
+    before = torch._tensor_str._str
+    with exact_scope(), exact_scope():
+        pass
+    with pytest.raises(KeyError), exact_scope():
+        raise KeyError
+    assert torch._tensor_str._str is before
 
 
 def one_step(kind, x, h, c, w):
