@@ -23,6 +23,10 @@ namespace torchnotary::exact {
   OP(sub, 2) /* s0 = alpha */                                                          \
   OP(mul, 2)                                                                           \
   OP(div, 2)                                                                           \
+  OP(trunc_divide, 2) /* div with a rounding mode */                                   \
+  OP(floor_divide, 2)                                                                  \
+  OP(fmod, 2)                                                                          \
+  OP(remainder, 2)                                                                     \
   OP(addcmul, 3) /* s0 = value */                                                      \
   OP(addcdiv, 3) /* s0 = value */                                                      \
   OP(lerp, 3)    /* z is the weight */                                                 \
@@ -47,6 +51,10 @@ namespace torchnotary::exact {
   OP(hardsigmoid, 1)                                                                   \
   OP(hardswish, 1)                                                                     \
   OP(softsign, 1)                                                                      \
+  OP(threshold, 1)  /* s0 = threshold, s1 = value */                                   \
+  OP(hardshrink, 1) /* s0 = λ */                                                      \
+  OP(softshrink, 1) /* s0 = λ */                                                      \
+  OP(nan_to_num, 1) /* s0, s1, s2 = what NaN, +∞ and −∞ become */                \
   OP(floor, 1)                                                                         \
   OP(ceil, 1)                                                                          \
   OP(round, 1)                                                                         \

@@ -74,6 +74,31 @@ HWY_INLINE V GeluTanh(D d, V x) {
   return (x * hn::Set(d, 0.5f)) * (hn::Set(d, 1.0f) + Tanh(d, scale * u));
 }
 
+template <class D, class V>
+HWY_INLINE V NanToNum(D d, V x, const float* scalars) {
+  const V infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+  const V number =
+      hn::IfThenElse(x == infinity, hn::Set(d, scalars[1]),
+                     hn::IfThenElse(x == hn::Neg(infinity), hn::Set(d, scalars[2]), x));
+  return hn::IfThenElse(x == x, number, hn::Set(d, scalars[0]));
+}
+
+template <class D, class V>
+HWY_INLINE V SoftShrink(D d, V x, V size) {
+  return hn::IfThenElse(x > size, x - size,
+                        hn::IfThenElse(x < hn::Neg(size), x + size, x * hn::Zero(d)));
+}
+
+// A function of one lane after the other.
+template <class D, class V>
+HWY_INLINE V OneByOne(D d, V x, V y, float (*function)(float, float)) {
+  float xs[kFloatLanes], ys[kFloatLanes];
+  hn::StoreU(x, d, xs);
+  hn::StoreU(y, d, ys);
+  for (size_t i = 0; i < kFloatLanes; ++i) xs[i] = function(xs[i], ys[i]);
+  return hn::LoadU(d, xs);
+}
+
 #define TORCHNOTARY_OP(name, expression)                                                     \
   struct name##_op {                                                                         \
     template <class D, class V>                                                              \
@@ -89,6 +114,10 @@ TORCHNOTARY_OP(add, x + (c(scalars[0]) * y))  // times 1 is exact
 TORCHNOTARY_OP(sub, x - (c(scalars[0]) * y))
 TORCHNOTARY_OP(mul, x* y)
 TORCHNOTARY_OP(div, x / y)
+TORCHNOTARY_OP(trunc_divide, OneByOne(d, x, y, &divided_by_truncation))
+TORCHNOTARY_OP(floor_divide, OneByOne(d, x, y, &divided_by_floor))
+TORCHNOTARY_OP(fmod, OneByOne(d, x, y, &remainder_by_truncation))
+TORCHNOTARY_OP(remainder, OneByOne(d, x, y, &remainder_by_floor))
 TORCHNOTARY_OP(addcmul, x + (c(scalars[0]) * (y * z)))
 TORCHNOTARY_OP(addcdiv, x + (c(scalars[0]) * (y / z)))
 TORCHNOTARY_OP(lerp, x + (z * (y - x)))
@@ -113,6 +142,11 @@ TORCHNOTARY_OP(leaky_relu, hn::IfThenElse(x > c(0), x, x* c(scalars[0])))
 TORCHNOTARY_OP(hardsigmoid, ReluSix(d, x + c(3)) / c(6))
 TORCHNOTARY_OP(hardswish, (x * ReluSix(d, x + c(3))) / c(6))
 TORCHNOTARY_OP(softsign, x / (c(1) + hn::Abs(x)))
+TORCHNOTARY_OP(threshold, hn::IfThenElse(x <= c(scalars[0]), c(scalars[1]), x))
+TORCHNOTARY_OP(hardshrink,
+               hn::IfThenElse(hn::And(x >= c(-scalars[0]), x <= c(scalars[0])), c(0), x))
+TORCHNOTARY_OP(softshrink, SoftShrink(d, x, c(scalars[0])))
+TORCHNOTARY_OP(nan_to_num, NanToNum(d, x, scalars))
 TORCHNOTARY_OP(floor, hn::Floor(x))
 TORCHNOTARY_OP(ceil, hn::Ceil(x))
 TORCHNOTARY_OP(round, hn::Round(x))

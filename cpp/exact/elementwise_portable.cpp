@@ -3,6 +3,7 @@
 #include <bit>
 #include <limits>
 
+#include "exact/division.h"
 #include "exact/elementary_portable.h"
 #include "exact/elementwise_kernels.h"
 #include "exact/storage.h"

@@ -10,6 +10,7 @@
 #include <bit>
 #include <limits>
 
+#include "exact/division.h"
 #include "exact/elementary-inl.h"
 #include "exact/elementwise_kernels.h"
 #include "exact/narrow-inl.h"

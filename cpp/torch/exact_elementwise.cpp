@@ -166,8 +166,25 @@ bool div(Arguments a, Results& results) { return real(ElementOp::div, {a[0], a[1
 bool div_mode(Arguments a, Results& results) {
   if (a[2].isNone()) return div(a, results);
   if (!is_float(type_of({a[0], a[1]}))) return false;
-  refuse("div with a rounding mode is not part of exact/1", "no rounding mode", a[2].toStringRef(),
-         "use torch.floor(x / y) or torch.trunc(x / y)");
+  const bool floors = a[2].toStringRef() == "floor";
+  TORCH_CHECK(floors || a[2].toStringRef() == "trunc",
+              "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '",
+              a[2].toStringRef(), "'");
+  return arithmetic(floors ? ElementOp::floor_divide : ElementOp::trunc_divide, {a[0], a[1]},
+                    results);
+}
+
+bool nan_to_num(Arguments a, Results& results) {  // self, nan, posinf, neginf
+  const at::ScalarType type = a[0].toTensor().scalar_type();
+  if (!is_float(type)) return false;
+  const float greatest = type == at::kHalf       ? 65504.0f
+                         : type == at::kBFloat16 ? 0x1.fep127f
+                                                 : std::numeric_limits<float>::max();
+  const auto given = [](const c10::IValue& number, float otherwise) {
+    return number.isNone() ? otherwise : static_cast<float>(number.toDouble());
+  };
+  return arithmetic(ElementOp::nan_to_num, {a[0]}, results,
+                    {given(a[1], 0), given(a[2], greatest), given(a[3], -greatest)});
 }
 
 bool pow_by(Arguments a, Results& results) {
@@ -202,13 +219,11 @@ bool lerp(Arguments a, Results& results) {  // x, y, weight
   return arithmetic(ElementOp::lerp, {a[0], a[1], a[2]}, results);
 }
 
-bool hardtanh(Arguments a, Results& results) {
-  return arithmetic(ElementOp::hardtanh, {a[0]}, results,
-                    {rounded(a[1].toScalar()), rounded(a[2].toScalar())});
-}
-
-bool leaky_relu(Arguments a, Results& results) {
-  return arithmetic(ElementOp::leaky_relu, {a[0]}, results, {rounded(a[1].toScalar())});
+// x and one number, or two.
+template <ElementOp kOp>
+bool one_by_numbers(Arguments a, Results& results) {
+  return arithmetic(kOp, {a[0]}, results,
+                    {rounded(a[1].toScalar()), a.size() > 2 ? rounded(a[2].toScalar()) : 0});
 }
 
 bool elu(Arguments a, Results& results) {
@@ -252,11 +267,6 @@ bool glu(Arguments a, Results& results) {  // self, dim
   return compute(ElementOp::mul, {x.narrow(axis, 0, half), gate}, x.scalar_type(), results);
 }
 
-bool softplus(Arguments a, Results& results) {
-  return arithmetic(ElementOp::softplus, {a[0]}, results,
-                    {rounded(a[1].toScalar()), rounded(a[2].toScalar())});
-}
-
 bool gelu(Arguments a, Results& results) {
   const bool is_tanh = a[1].toStringRef() == "tanh";
   TORCH_CHECK(is_tanh || a[1].toStringRef() == "none",
@@ -285,6 +295,11 @@ const NamedKernel kKernels[] = {
     TENSOR_AND_SCALAR("div", &div),
     {"aten::div.Tensor_mode", &div_mode},
     {"aten::div.Scalar_mode", &div_mode},
+    {"aten::floor_divide", &two<ElementOp::floor_divide>},
+    {"aten::floor_divide.Scalar", &two<ElementOp::floor_divide>},
+    TENSOR_AND_SCALAR("fmod", &two<ElementOp::fmod>),
+    TENSOR_AND_SCALAR("remainder", &two<ElementOp::remainder>),
+    {"aten::remainder.Scalar_Tensor", &two<ElementOp::remainder>},
     {"aten::addcmul", &three_scaled<ElementOp::addcmul>},
     {"aten::addcdiv", &three_scaled<ElementOp::addcdiv>},
     {"aten::maximum", &two<ElementOp::maximum>},
@@ -327,13 +342,17 @@ const NamedKernel kKernels[] = {
     {"aten::frac", &one<ElementOp::frac>},
     {"aten::square", &one<ElementOp::square>},
     {"aten::relu", &one<ElementOp::relu>},
-    {"aten::hardtanh", &hardtanh},
-    {"aten::leaky_relu", &leaky_relu},
+    {"aten::hardtanh", &one_by_numbers<ElementOp::hardtanh>},
+    {"aten::leaky_relu", &one_by_numbers<ElementOp::leaky_relu>},
+    {"aten::threshold", &one_by_numbers<ElementOp::threshold>},
+    {"aten::hardshrink", &one_by_numbers<ElementOp::hardshrink>},
+    {"aten::softshrink", &one_by_numbers<ElementOp::softshrink>},
+    {"aten::nan_to_num", &nan_to_num},
     {"aten::elu", &elu},
     {"aten::celu", &celu},
     {"aten::_prelu_kernel", &prelu},
     {"aten::glu", &glu},
-    {"aten::softplus", &softplus},
+    {"aten::softplus", &one_by_numbers<ElementOp::softplus>},
     {"aten::gelu", &gelu},
     {"aten::silu", &one<ElementOp::silu>},
     {"aten::mish", &one<ElementOp::mish>},

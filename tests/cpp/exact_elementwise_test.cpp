@@ -35,6 +35,53 @@ float f(ElementaryFunction ElementaryKernels::*function, float x) {
   return y;
 }
 
+// As the integral part of a quotient is found at school, bit by bit: `up` is the next integer where
+// something is left.
+float slow_quotient(float x, float y, bool up) {
+  int shift = 0;
+  long double left = std::fabs(x), divisor = std::fabs(y);
+  for (; divisor <= left; ++shift) divisor *= 2;
+  std::string bits;
+  for (; shift > 0; --shift) {
+    divisor /= 2;
+    bits += left >= divisor ? '1' : '0';
+    if (left >= divisor) left -= divisor;
+  }
+  bits = "0" + bits;
+  if (up && left != 0) {
+    std::size_t last = bits.size() - 1;
+    for (; bits[last] == '1'; --last) bits[last] = '0';
+    bits[last] = '1';
+  }
+  // Rounded once: 60 bits, and whether there are others.
+  const std::size_t first = std::min(bits.find('1'), bits.size() - 1);
+  const std::size_t kept = std::min<std::size_t>(60, bits.size() - first);
+  std::uint64_t whole = std::stoull(bits.substr(first, kept), nullptr, 2);
+  if (bits.find('1', first + kept) != std::string::npos) whole |= 1;
+  return std::ldexp(static_cast<float>(whole), static_cast<int>(bits.size() - first - kept));
+}
+
+float slow_division(float x, float y, bool floors) {
+  const float quotient = x / y;
+  if (std::isnan(quotient) || x == 0 || y == 0) return quotient;
+  const bool negative = std::signbit(quotient);
+  if (std::isinf(x)) return floors ? NAN : quotient;
+  if (std::isinf(y)) return floors && negative ? -1.0f : quotient;
+  return std::copysign(slow_quotient(x, y, floors && negative), quotient);
+}
+
+// x less multiples of y, the greatest first.
+float slow_fmod(float x, float y) {
+  if (!std::isfinite(x) || std::isnan(y) || y == 0) return NAN;
+  if (std::isinf(y)) return x;
+  long double left = std::fabs(x);
+  for (int n = 300; n >= 0; --n) {
+    const long double multiple = std::ldexp(static_cast<long double>(std::fabs(y)), n);
+    if (left >= multiple) left -= multiple;
+  }
+  return std::copysign(static_cast<float>(left), x);
+}
+
 float expected(ElementOp op, float x, float y, float z, const Scalars& s) {
   switch (op) {
     case ElementOp::identity:
@@ -47,6 +94,24 @@ float expected(ElementOp op, float x, float y, float z, const Scalars& s) {
       return x * y;
     case ElementOp::div:
       return x / y;
+    case ElementOp::trunc_divide:
+      return slow_division(x, y, false);
+    case ElementOp::floor_divide:
+      return slow_division(x, y, true);
+    case ElementOp::fmod:
+      return slow_fmod(x, y);
+    case ElementOp::remainder: {
+      const float left = slow_fmod(x, y);
+      return left != 0 && (left < 0) != (y < 0) ? left + y : left;
+    }
+    case ElementOp::threshold:
+      return x <= s[0] ? s[1] : x;
+    case ElementOp::hardshrink:
+      return x >= -s[0] && x <= s[0] ? 0 : x;
+    case ElementOp::softshrink:
+      return x > s[0] ? x - s[0] : x < -s[0] ? x + s[0] : x * 0.0f;
+    case ElementOp::nan_to_num:
+      return std::isnan(x) ? s[0] : x == kInfinity ? s[1] : x == -kInfinity ? s[2] : x;
     case ElementOp::addcmul:
       return s[0] == 1 ? x + (y * z) : x + (s[0] * (y * z));
     case ElementOp::addcdiv:

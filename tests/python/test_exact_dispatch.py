@@ -79,7 +79,6 @@ REFUSED = {
     "index_put": (index_add, "index_put.*accumul"),
     "batch_norm": (nn.BatchNorm1d(4), r"batch_norm.*model\.eval"),
     "linspace": (lambda x: torch.linspace(0, 1, 5), "aten::linspace"),
-    "div with a mode": (lambda x: torch.div(x, 0.3, rounding_mode="floor"), "rounding mode"),
     "3-D": (nn.Conv3d(1, 1, 1), "convolution"),
 }
 

@@ -144,6 +144,12 @@ SLOW: dict[str, Callable[[], np.ndarray]] = {
     "element/float16/addcmul": lambda: elementwise.addcmul(
         *(f16(s, 4099, hard=True) for s in (1, 2, 3)), fl(0.75)
     ),
+    "element/bfloat16/floor_divide": lambda: elementwise.floor_divide(
+        *(bf16(s, 4099, hard=True) for s in (1, 2))
+    ),
+    "element/float16/remainder": lambda: elementwise.remainder(
+        *(f16(s, 4099, hard=True) for s in (1, 2))
+    ),
     "elementary/exp": lambda: functions.exp(
         (np.arange(65536, dtype=np.uint32) * np.uint32(65537)).view(F32)
     ),

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from exact_cases import FLOATS, LAYOUTS, check, numbers, ordinary, special
 from exact_reference import arithmetic, elementwise, functions
 from exact_reference.arithmetic import F32, fl, rule, widened
+from exact_values import LEAST
 from torchnotary.exact import exact_scope
 
 ONE_OPERAND = {
@@ -51,6 +52,32 @@ ONE_OPERAND = {
     "gelu by tanh": (lambda x: F.gelu(x, approximate="tanh"), elementwise.gelu_tanh),
     "hardsigmoid": (F.hardsigmoid, elementwise.hardsigmoid),
     "hardswish": (F.hardswish, elementwise.hardswish),
+    "threshold": (
+        lambda x: F.threshold(x, 0.1, -7.3),
+        lambda x: elementwise.threshold(x, 0.1, -7.3),
+    ),
+    "hardshrink": (F.hardshrink, elementwise.hardshrink),
+    "hardshrink of 0.1": (
+        lambda x: F.hardshrink(x, 0.1),
+        lambda x: elementwise.hardshrink(x, 0.1),
+    ),
+    "softshrink": (lambda x: F.softshrink(x, 0.3), lambda x: elementwise.softshrink(x, 0.3)),
+    "nan_to_num": (
+        lambda x: torch.nan_to_num(x, 0.1, 7, -0.3),
+        lambda x: elementwise.nan_to_num(x, 0.1, 7, -0.3),
+    ),
+    "modulo 0.3": (lambda x: x % 0.3, lambda x: elementwise.remainder(x, fl(0.3))),
+    "a number modulo": (
+        lambda x: torch.remainder(-0.3, x),
+        lambda x: elementwise.remainder(fl(-0.3), x),
+    ),
+    "fmod 3": (lambda x: torch.fmod(x, 3), lambda x: elementwise.fmod(x, fl(3))),
+    "by -0.1, floored": (lambda x: x // -0.1, lambda x: elementwise.floor_divide(x, fl(-0.1))),
+    "a number, floored": (lambda x: 7.3 // x, lambda x: elementwise.floor_divide(fl(7.3), x)),
+    "by 0.7, truncated": (
+        lambda x: torch.div(x, 0.7, rounding_mode="trunc"),
+        lambda x: elementwise.trunc_divide(x, fl(0.7)),
+    ),
     "floor": (torch.floor, elementwise.floor),
     "ceil": (torch.ceil, elementwise.ceil),
     "round": (torch.round, elementwise.round_to_even),
@@ -139,6 +166,17 @@ TWO_OPERANDS = {
     "rsub": (lambda x, y: torch.rsub(x, y, alpha=0.3), lambda x, y: elementwise.rsub(x, y, 0.3)),
     "mul": (torch.mul, elementwise.mul),
     "div": (torch.div, elementwise.div),
+    "div, truncated": (
+        lambda x, y: torch.div(x, y, rounding_mode="trunc"),
+        elementwise.trunc_divide,
+    ),
+    "div, floored": (
+        lambda x, y: torch.div(x, y, rounding_mode="floor"),
+        elementwise.floor_divide,
+    ),
+    "floor_divide": (torch.floor_divide, elementwise.floor_divide),
+    "fmod": (torch.fmod, elementwise.fmod),
+    "remainder": (torch.remainder, elementwise.remainder),
     "maximum": (torch.maximum, rule(arithmetic.maximum)),
     "minimum": (torch.minimum, rule(arithmetic.minimum)),
     "fmax": (torch.fmax, elementwise.fmax),
@@ -211,6 +249,29 @@ def test_integers_widen_by_one_rounding(name, dtype):
     check(operator, lambda a, b: reference(a, widened(b)), x, integers)
     if name == "div":
         check(operator, lambda a, b: reference(widened(a), widened(b)), integers, integers)
+
+
+def test_quotients_that_are_whole_numbers_are_exact_and_then_rounded_once():
+    x = torch.tensor([1.0, 2.0**24 + 2, 2.0**127, 3e38, -3e38, 7.0, -7.0, LEAST, -LEAST, 1e-39])
+    y = torch.tensor([0.1, 3.0, 3.0, 7.3, LEAST * 3, 0.7, 7.0, 1e30, 1e30, 1e-40, -7e-42])
+    for name in ("div, truncated", "div, floored", "fmod", "remainder"):
+        check(*TWO_OPERANDS[name], x[:, None], y)
+    # Just above 2^24 + 1, which is halfway between two numbers, the upper one the nearest to x ÷ y.
+    x, y = torch.tensor(2.0**24 + 4), torch.tensor(1 + 2.0**-23)
+    with exact_scope():
+        assert x / y == 2**24 + 2 and x // y == 2**24
+        assert torch.tensor(1.0) // 0.1 == 9 == 1.0 // 0.1
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_infinities_become_the_ends_of_the_storages_range(dtype):
+    ends = torch.finfo(dtype)
+    check(
+        torch.nan_to_num,
+        lambda x: elementwise.nan_to_num(x, 0, ends.max, ends.min),
+        special(99, dtype=dtype, seed=20),
+        dtype=dtype,
+    )
 
 
 THREE_OPERANDS = {

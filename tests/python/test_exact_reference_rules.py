@@ -103,6 +103,21 @@ def test_element_by_element_operators_agree_with_binary64(name):
     close(getattr(elementwise, name)(x), ELEMENTWISE[name](torch.from_numpy(x).double()))
 
 
+@pytest.mark.parametrize("name", ["trunc_divide", "floor_divide", "fmod", "remainder"])
+def test_quotients_and_remainders_agree_with_binary64(name):
+    theirs = {
+        "trunc_divide": lambda x, y: torch.div(x, y, rounding_mode="trunc"),
+        "floor_divide": torch.floor_divide,
+        "fmod": torch.fmod,
+        "remainder": torch.remainder,
+    }[name]
+    x, y = random(400, seed=40, scale=9), random(400, seed=41)
+    x[::40], y[::16], y[1::50] = INF, -INF, 0
+    x[3::37] = 0
+    pair = (torch.from_numpy(each).double() for each in (x, y))
+    close(getattr(elementwise, name)(x, y), theirs(*pair))
+
+
 def test_limits_are_what_the_expressions_give():
     for name in ("gelu", "silu", "gelu_tanh", "mish"):
         assert bits(getattr(elementwise, name)(F32([-INF, INF]))) == bits([NAN, INF]), name

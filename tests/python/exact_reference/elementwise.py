@@ -1,5 +1,8 @@
 """Section 6: operators that compute every element by itself."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 
 from . import functions
@@ -31,6 +34,78 @@ def mul(x, y):
 @rule
 def div(x, y):
     return x / y
+
+
+def _finite_quotients(x, y, whole):
+    """whole(x ÷ y) of the exact quotient of finite numbers, rounded once; 0 for the others."""
+    usable = np.isfinite(x) & np.isfinite(y) & (y != 0)
+
+    def quotient(a, b):
+        return float(fl(whole(Fraction(a) / Fraction(b))))
+
+    pairs = zip(*(np.where(usable, each, 1).ravel().tolist() for each in (x, y)), strict=True)
+    values = np.array([quotient(a, b) for a, b in pairs], F32).reshape(x.shape)
+    return np.where(usable, values, F32(0))
+
+
+@rule
+def trunc_divide(x, y):
+    x, y = np.broadcast_arrays(np.asarray(x, F32), np.asarray(y, F32))
+    finite = np.isfinite(x) & np.isfinite(y) & (y != 0)
+    whole = np.copysign(_finite_quotients(x, y, math.trunc), x / y)
+    return np.where(finite, whole, x / y)
+
+
+@rule
+def floor_divide(x, y):
+    x, y = np.broadcast_arrays(np.asarray(x, F32), np.asarray(y, F32))
+    finite = np.isfinite(x) & np.isfinite(y) & (y != 0)
+    whole = np.copysign(_finite_quotients(x, y, math.floor), x / y)
+    below = np.isfinite(x) & np.isinf(y) & (x != 0) & np.signbit(x / y)
+    others = np.where(np.isinf(x) & (y != 0), F32(np.nan), np.where(below, F32(-1), x / y))
+    return np.where(finite, whole, others)
+
+
+@rule
+def fmod(x, y):
+    x, y = np.broadcast_arrays(np.asarray(x, F32), np.asarray(y, F32))
+    finite = np.isfinite(x) & np.isfinite(y) & (y != 0)
+
+    def left(a, b):
+        return float(Fraction(a) - Fraction(b) * math.trunc(Fraction(a) / Fraction(b)))
+
+    pairs = zip(*(np.where(finite, each, 1).ravel().tolist() for each in (x, y)), strict=True)
+    values = np.array([left(a, b) for a, b in pairs], F32).reshape(x.shape)
+    others = np.where(np.isfinite(x) & np.isinf(y), x, F32(np.nan))
+    return np.where(finite, np.copysign(values, x), others)
+
+
+@rule
+def remainder(x, y):
+    r = fmod(x, y)
+    return np.where((r != 0) & ((r < 0) != (y < 0)), r + y, r)
+
+
+@rule
+def threshold(x, t, value):
+    return np.where(x <= fl(t), fl(value), x)
+
+
+@rule
+def hardshrink(x, size=0.5):
+    return np.where((x >= -fl(size)) & (x <= fl(size)), ZERO, x)
+
+
+@rule
+def softshrink(x, size=0.5):
+    size = fl(size)
+    return np.where(x > size, x - size, np.where(x < -size, x + size, x * ZERO))
+
+
+@rule
+def nan_to_num(x, nan, posinf, neginf):
+    ends = np.where(x == np.inf, fl(posinf), np.where(x == -np.inf, fl(neginf), x))
+    return np.where(np.isnan(x), fl(nan), ends)
 
 
 @rule
