@@ -161,20 +161,9 @@ bool join(Arguments a, Results& results) {
   return true;
 }
 
-bool index_put(Arguments a, Results& results) {
-  if (!is_float(a[0].toTensor().scalar_type())) return false;
-  if (a[3].toBool()) {
-    refuse("index_put with accumulation is not part of exact/1", "accumulate=False", "True",
-           "add with an explicit sum, or record with profile=\"native\"");
-  }
-  return results.only_moves();
-}
-
 constexpr NamedKernel kKernels[] = {
     {"aten::cat", &join<false>},
     {"aten::stack", &join<true>},
-    {"aten::index_put", &index_put},
-    {"aten::index_put_", &index_put},
 };
 
 }  // namespace

@@ -48,11 +48,6 @@ def autocast(x):
         return F.linear(x, x)
 
 
-def index_add(x):
-    y = torch.zeros(4, 4)
-    return y.index_put_((torch.tensor([0, 0]),), x[:2], accumulate=True)
-
-
 def with_gradients(x):
     with torch.enable_grad():
         return x.clone().requires_grad_() * 2
@@ -76,7 +71,6 @@ REFUSED = {
     "normal_": (lambda x: x.clone().normal_(), "aten::normal_.*random"),
     "multinomial": (lambda x: torch.multinomial(x.abs(), 1), "aten::multinomial.*random"),
     "an unknown operator": (lambda x: torch.linalg.inv(x), "aten::linalg_inv.*not part"),
-    "index_put": (index_add, "index_put.*accumul"),
     "batch_norm": (nn.BatchNorm1d(4), r"batch_norm.*model\.eval"),
     "linspace": (lambda x: torch.linspace(0, 1, 5), "aten::linspace"),
     "3-D": (nn.Conv3d(1, 1, 1), "convolution"),
@@ -131,6 +125,10 @@ IN_PLACE = {
     "fill_": lambda x, y: x.fill_(0.1),
     "zero_": lambda x, y: x.zero_(),
     "cumsum_": lambda x, y: x.cumsum_(0),
+    "scatter_add_": lambda x, y: x.scatter_add_(0, torch.tensor([[1, 2, 1, 0, 4]] * 3), y),
+    "index_add_": lambda x, y: x.index_add_(0, torch.tensor([0, 2]), y[:2], alpha=0.5),
+    "index_put_, adding": lambda x, y: x.index_put_((torch.tensor([0, 0]),), y[:2], True),
+    "remainder_": lambda x, y: x.remainder_(y),
     "addmm_": lambda x, y: x.addmm_(y, y.t() @ y),
 }
 
