@@ -1,6 +1,7 @@
 #include "exact/sums.h"
 
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "exact/elementary.h"
@@ -208,7 +209,10 @@ void reduce(Reduction reduction, const Input& x, std::span<const std::size_t> ax
   });
 }
 
-void cumsum(const Input& x, const Output& y, std::size_t axis, ParallelFor parallel) {
+namespace {
+
+template <class Join>
+void cumulate(const Input& x, const Output& y, std::size_t axis, ParallelFor parallel, Join join) {
   const std::size_t along[] = {axis};
   const StridedRows from(x.data, x.element, x.sizes, x.strides, along);
   const StridedRows to(y.data, y.element, y.sizes, y.strides, along);
@@ -218,14 +222,24 @@ void cumsum(const Input& x, const Output& y, std::size_t axis, ParallelFor paral
            [&](const float* rows, std::ptrdiff_t stride, float* out, std::ptrdiff_t out_stride,
                std::size_t, std::size_t count) {
              for (std::size_t r = 0; r < count; ++r, rows += stride, out += out_stride) {
-               float sum = rows[0];
-               out[0] = canonical(sum);
+               float value = rows[0];
+               out[0] = canonical(value);
                for (std::size_t i = 1; i < n; ++i) {
-                 sum = sum + rows[i];
-                 out[i] = canonical(sum);
+                 value = join(value, rows[i]);
+                 out[i] = canonical(value);
                }
              }
            });
+}
+
+}  // namespace
+
+void cumsum(const Input& x, const Output& y, std::size_t axis, ParallelFor parallel) {
+  cumulate(x, y, axis, parallel, std::plus<float>());
+}
+
+void cumprod(const Input& x, const Output& y, std::size_t axis, ParallelFor parallel) {
+  cumulate(x, y, axis, parallel, std::multiplies<float>());
 }
 
 }  // namespace torchnotary::exact

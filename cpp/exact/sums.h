@@ -32,5 +32,7 @@ void reduce(Reduction reduction, const Input& x, std::span<const std::size_t> ax
 
 // y[i] = y[i - 1] + x[i] along one axis. Both have the same sizes; they may be the same memory.
 void cumsum(const Input& x, const Output& y, std::size_t axis, ParallelFor parallel = kSerial);
+// The same with × in place of +.
+void cumprod(const Input& x, const Output& y, std::size_t axis, ParallelFor parallel = kSerial);
 
 }  // namespace torchnotary::exact

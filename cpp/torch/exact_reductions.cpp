@@ -1,6 +1,9 @@
 // Sums, norms, softmax and orders as torch's operators ask for them (docs/exact-profile.md,
 // section 7).
 #include <ATen/WrapDimUtils.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/where.h>
 #include <c10/core/ScalarType.h>
 
 #include <cmath>
@@ -131,7 +134,8 @@ bool norm_of_all(Arguments a, Results& results) {  // self, p
                    results);
 }
 
-bool cumulative_sum(Arguments a, Results& results) {  // self, dim, dtype
+template <auto kKernel>
+bool cumulative(Arguments a, Results& results) {  // self, dim, dtype
   const at::Tensor& self = a[0].toTensor();
   const at::ScalarType type = type_argument(a[2]).value_or(self.scalar_type());
   if (!is_float(type)) return false;
@@ -140,7 +144,7 @@ bool cumulative_sum(Arguments a, Results& results) {  // self, dim, dtype
   const at::Tensor out = results.fresh(x.sizes(), type);
   const at::Tensor in = x.dim() == 0 ? x.unsqueeze(0) : x;
   const at::Tensor to = x.dim() == 0 ? out.unsqueeze(0) : out;
-  cumsum(input_of(in), output_of(to), static_cast<std::size_t>(axis), kIntraOpThreads);
+  kKernel(input_of(in), output_of(to), static_cast<std::size_t>(axis), kIntraOpThreads);
   results.add(out);
   return true;
 }
@@ -361,6 +365,72 @@ bool ordered(bool descending, const at::Tensor& self, std::int64_t axis,
   return true;
 }
 
+// The elements of given ranks, a tensor with 1 along the axis, as sorted.
+bool ranked(const at::Tensor& self, std::int64_t axis, bool keep, Results& results,
+            FunctionRef<at::Tensor(const at::Tensor&)> ranks_of) {
+  const at::Tensor x = with_axis(self);
+  const std::int64_t at = axis_of(axis, x.dim());
+  TORCH_CHECK_INDEX(x.size(at) > 0, "axis ", axis, " of ", self.sizes(), " has no elements");
+  Results sorted{at::Tensor()};
+  ordered(false, x, at, std::nullopt, sorted);
+  const at::Tensor ranks = ranks_of(sorted.tensors()[0]);
+  for (const at::Tensor& each : sorted.tensors()) {
+    const at::Tensor made = each.gather(at, ranks);
+    results.add(self.dim() == 0 || !keep ? made.squeeze(at) : made);
+  }
+  return true;
+}
+
+// The lower median; of elements among which is a NaN the first NaN, or the median of the others.
+bool median_along(bool skips_nans, const at::Tensor& self, std::int64_t axis, bool keep,
+                  Results& results) {
+  const std::int64_t at = axis_of(axis, std::max<std::int64_t>(self.dim(), 1));
+  return ranked(self, axis, keep, results, [&](const at::Tensor& sorted) {
+    const std::int64_t n = sorted.size(at);
+    const at::Tensor numbers = sorted.isnan().logical_not().sum(at, /*keepdim=*/true);
+    if (skips_nans) return numbers.sub(1).clamp_min(0).floor_divide(2);
+    return at::where(numbers.eq(n), at::scalar_tensor((n - 1) / 2, numbers.options()), numbers);
+  });
+}
+
+template <bool kSkipsNans>
+bool median(Arguments a, Results& results) {  // self
+  const at::Tensor& self = a[0].toTensor();
+  if (!is_float(self.scalar_type())) return false;
+  if (self.numel() == 0) {
+    results.add(results.fresh({}, self.scalar_type()).fill_(std::nan("")));
+    return true;
+  }
+  Results both{at::Tensor()};
+  median_along(kSkipsNans, self.reshape({-1}), 0, false, both);
+  results.add(both.tensors()[0]);
+  return true;
+}
+template <bool kSkipsNans>
+bool median_of_axis(Arguments a, Results& results) {  // self, dim, keepdim
+  if (!has_order(a[0].toTensor())) return false;
+  return median_along(kSkipsNans, a[0].toTensor(), a[1].toInt(), a[2].toBool(), results);
+}
+
+bool kth_value(Arguments a, Results& results) {  // self, k, dim, keepdim
+  if (!has_order(a[0].toTensor())) return false;
+  const std::int64_t axis = a[2].toInt(), k = a[1].toInt();
+  return ranked(a[0].toTensor(), axis, a[3].toBool(), results, [&](const at::Tensor& sorted) {
+    const std::int64_t at = axis_of(axis, sorted.dim());
+    TORCH_CHECK(k >= 1 && k <= sorted.size(at), "kthvalue: no element ", k, " of ",
+                sorted.size(at));
+    at::DimVector sizes(sorted.sizes());
+    sizes[static_cast<std::size_t>(at)] = 1;
+    return at::full(sizes, k - 1, sorted.options().dtype(at::kLong));
+  });
+}
+
+bool least_and_greatest(Arguments a, Results& results) {  // self, dim, keepdim
+  const at::Tensor& self = a[0].toTensor();
+  return reduction(Reduction::least, self, a[1], a[2].toBool(), std::nullopt, results) &&
+         reduction(Reduction::greatest, self, a[1], a[2].toBool(), std::nullopt, results);
+}
+
 bool topk(Arguments a, Results& results) {  // self, k, dim, largest, sorted
   return ordered(a[3].toBool(), a[0].toTensor(), a[2].toInt(), a[1].toInt(), results);
 }
@@ -391,7 +461,8 @@ constexpr NamedKernel kKernels[] = {
     {"aten::linalg_vector_norm", &vector_norm},
     {"aten::norm.ScalarOpt_dim", &norm_over_axes},
     {"aten::norm.Scalar", &norm_of_all},
-    {"aten::cumsum", &cumulative_sum},
+    {"aten::cumsum", &cumulative<&cumsum>},
+    {"aten::cumprod", &cumulative<&cumprod>},
     {"aten::softmax.int", &softmax_of_type<&softmax>},
     {"aten::log_softmax.int", &softmax_of_type<&log_softmax>},
     {"aten::_softmax", &softmax_widened<&softmax>},
@@ -405,6 +476,12 @@ constexpr NamedKernel kKernels[] = {
     {"aten::min.dim", &extreme_along<false>},
     {"aten::argmax", &index_of_extreme<true>},
     {"aten::argmin", &index_of_extreme<false>},
+    {"aten::aminmax", &least_and_greatest},
+    {"aten::median", &median<false>},
+    {"aten::median.dim", &median_of_axis<false>},
+    {"aten::nanmedian", &median<true>},
+    {"aten::nanmedian.dim", &median_of_axis<true>},
+    {"aten::kthvalue", &kth_value},
     {"aten::topk", &topk},
     {"aten::sort", &sort_kernel},
     {"aten::sort.stable", &stable_sort},

@@ -49,6 +49,17 @@ OF_ONE_AXIS = {
     "softmax": (torch.softmax, sums.softmax),
     "log_softmax": (torch.log_softmax, sums.log_softmax),
     "cumsum": (torch.cumsum, sums.cumsum),
+    "cumprod": (torch.cumprod, sums.cumprod),
+    "median": (lambda x, dim: tuple(x.median(dim)), order.median),
+    "nanmedian": (lambda x, dim: tuple(x.nanmedian(dim)), order.nanmedian),
+    "kthvalue": (
+        lambda x, dim: tuple(x.kthvalue(2, dim)),
+        lambda x, dim: order.kthvalue(x, 2, dim),
+    ),
+    "aminmax": (
+        lambda x, dim: tuple(x.aminmax(dim=dim)),
+        lambda x, dim: (sums.amin(x, [dim]), sums.amax(x, [dim])),
+    ),
     "prod": (torch.prod, lambda x, dim: sums.prod(x, [dim])),
     "normalize": (lambda x, dim: F.normalize(x, dim=dim), sums.normalize),
     "max": (lambda x, dim: tuple(x.max(dim)), order.greatest),
@@ -68,6 +79,7 @@ OF_ONE_AXIS = {
     ),
 }
 KEEP_NANS = {"max", "min", "sort", "falling sort", "topk", "least topk"}
+KEEP_NANS |= {"median", "nanmedian", "kthvalue"}
 KINDS = {
     "ordinary": ordinary,
     "special": lambda *shape, **options: special(*shape, share=0.05, **options),
@@ -157,7 +169,9 @@ def test_rows_of_infinities():
     check(*on(SUMS["logsumexp"], [1]), x)
 
 
-@pytest.mark.parametrize("name", ["max", "min", "sort", "falling sort", "topk", "argmin"])
+@pytest.mark.parametrize(
+    "name", ["max", "min", "sort", "falling sort", "topk", "argmin", "median", "kthvalue"]
+)
 def test_equal_elements_keep_their_order(name):
     x = torch.randint(0, 4, (5, 60), generator=torch.Generator().manual_seed(0))
     check(*on(OF_ONE_AXIS[name], 1), x)
@@ -177,6 +191,11 @@ def test_all_elements_together():
     check(torch.min, sums.amin, numbers(7, 9))
     check(torch.prod, sums.prod, x)
     check(torch.norm, sums.norm, x)
+    check(lambda x: tuple(x.aminmax()), lambda x: (sums.amin(x), sums.amax(x)), x)
+    for each in (x, numbers(7, 9), ordinary(40), ordinary()):
+        check(torch.median, lambda x: order.median(x.ravel(), 0)[0], each)
+        check(torch.nanmedian, lambda x: order.nanmedian(x.ravel(), 0)[0], each)
+    check(torch.median, lambda x: math.nan, x[:0])
 
 
 NORMS = {

@@ -41,6 +41,29 @@ def topk(x, k, dim=-1, largest=True):
     return values[tuple(first)], indices[tuple(first)]
 
 
+def kthvalue(x, k, dim=-1):
+    """The axis is dropped, as by median and nanmedian."""
+    values, indices = sort(x, dim)
+    return values.take(k - 1, dim), indices.take(k - 1, dim)
+
+
+def median(x, dim, skips_nans=False):
+    def place(row):
+        nans = [index for index, value in enumerate(row) if value != value]
+        compared = functools.cmp_to_key(lambda a, b: _compare(row[a], row[b]))
+        ordered = sorted(range(len(row)), key=compared)
+        if nans and (len(nans) == len(row) or not skips_nans):
+            return nans[:1]
+        return [ordered[(len(row) - len(nans) - 1) // 2]]
+
+    values, indices = _along(x, dim, place)
+    return values.squeeze(dim), indices.squeeze(dim)
+
+
+def nanmedian(x, dim):
+    return median(x, dim, skips_nans=True)
+
+
 def greatest(x, dim):
     """max and argmax; the axis is dropped."""
     return _extreme(x, dim, 1)

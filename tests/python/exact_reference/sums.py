@@ -104,11 +104,15 @@ def prod(x, dims=None):
 
 
 @rule
-def cumsum(x, dim):
+def cumsum(x, dim, join=np.add):
     x = np.moveaxis(np.array(x, F32), dim, 0)
     for index in range(1, len(x)):
-        x[index] = x[index - 1] + x[index]
+        x[index] = join(x[index - 1], x[index])
     return np.moveaxis(x, 0, dim)
+
+
+def cumprod(x, dim):
+    return cumsum(x, dim, np.multiply)
 
 
 @rule
