@@ -138,6 +138,12 @@ at::Tensor as_float32(const at::Tensor& tensor) {
 at::Tensor converted(const at::Tensor& tensor, at::ScalarType type) {
   if (moves_only(tensor.scalar_type(), type)) return tensor.to(type);
   const at::Tensor out = empty_like_in_arena(tensor, type);
+  if (tensor.scalar_type() == at::kDouble && tensor.dim() == 0 && is_float(type)) {
+    const float number = rounded(tensor.item());
+    elementwise(ElementOp::identity, std::array{Input{.data = &number}}, {}, output_of(out),
+                kIntraOpThreads);
+    return out;
+  }
   const Input in = input_of(tensor);
   if (is_float(type) || type == at::kBool) {
     elementwise(ElementOp::identity, std::array{in}, {}, output_of(out), kIntraOpThreads);

@@ -181,7 +181,8 @@ void require_plain(const c10::FunctionSchema& schema, c10::DispatchKeySet keys,
       refuse(full_name(schema) + " was given a tensor that exact/1 does not specify",
              "a dense tensor of the CPU", tensor.toString(), "convert it before the call");
     }
-    if (tensor.scalar_type() == at::kDouble && !tensor.unsafeGetTensorImpl()->is_wrapped_number()) {
+    // Without axes it may be a number: the kernels that take it as one say so.
+    if (tensor.scalar_type() == at::kDouble && tensor.dim() > 0) {
       refuse(full_name(schema) + " was given a tensor of another floating type",
              "float32, bfloat16 or float16", "float64", "convert the model with .float()");
     }

@@ -28,6 +28,9 @@ class Operand {
     if (tensor.unsafeGetTensorImpl()->is_wrapped_number()) {
       number_ = tensor.item();
       value_ = rounded(number_);
+    } else if (tensor.scalar_type() == at::kDouble) {  // without axes, or it was refused
+      value_ = rounded(tensor.item());
+      typed_ = tensor;
     } else {
       tensor_ = tensor;
     }
@@ -40,13 +43,15 @@ class Operand {
   bool is_number() const { return !tensor_.defined(); }
 
   void add_to(at::native::ResultTypeState& state) const {
-    state = is_number() ? at::native::update_result_type_state(number_, state)
-                        : at::native::update_result_type_state(tensor_, state);
+    const at::Tensor& tensor = typed_.defined() ? typed_ : tensor_;
+    state = tensor.defined() ? at::native::update_result_type_state(tensor, state)
+                             : at::native::update_result_type_state(number_, state);
   }
   Input input() const { return is_number() ? Input{.data = &value_} : input_of(tensor_); }
 
  private:
   at::Tensor tensor_;
+  at::Tensor typed_;  // whose type counts, though it is taken as a number
   at::Scalar number_;
   float value_ = 0;
 };
@@ -56,7 +61,9 @@ using Operands = std::initializer_list<Operand>;
 at::ScalarType type_of(Operands operands) {
   at::native::ResultTypeState state = {};
   for (const Operand& each : operands) each.add_to(state);
-  return at::native::result_type(state);
+  const at::ScalarType type = at::native::result_type(state);
+  if (type == at::kDouble) storage_of(type);  // refuses
+  return type;
 }
 
 at::ScalarType default_type() { return at::typeMetaToScalarType(at::get_default_dtype()); }

@@ -396,7 +396,7 @@ bool median_along(bool skips_nans, const at::Tensor& self, std::int64_t axis, bo
 template <bool kSkipsNans>
 bool median(Arguments a, Results& results) {  // self
   const at::Tensor& self = a[0].toTensor();
-  if (!is_float(self.scalar_type())) return false;
+  if (!is_float(self.scalar_type()) || !has_order(self)) return false;
   if (self.numel() == 0) {
     results.add(results.fresh({}, self.scalar_type()).fill_(std::nan("")));
     return true;

@@ -9,6 +9,7 @@ from exact_cases import FLOATS, LAYOUTS, check, numbers, ordinary, special
 from exact_reference import arithmetic, elementwise, functions
 from exact_reference.arithmetic import F32, fl, rule, widened
 from exact_values import LEAST
+from torchnotary.errors import NotExact
 from torchnotary.exact import exact_scope
 
 ONE_OPERAND = {
@@ -309,6 +310,74 @@ def test_selecting_with_a_number_rounds_it_to_binary32_first(dtype):
         filled, chosen = x.masked_fill(mask, number), torch.where(mask, number, x)
     for result in (filled, chosen):
         assert np.array_equal(result.view(unsigned).numpy(), np.where(mask.numpy(), pattern, kept))
+
+
+NUMBERS = {
+    "add": (lambda x, y: x + y, elementwise.add),
+    "from the left": (lambda x, y: y - x, lambda x, y: elementwise.sub(y, x)),
+    "mul_": (lambda x, y: x.clone().mul_(y), elementwise.mul),
+    "where": (lambda x, y: torch.where(x > 0, x, y), lambda x, y: np.where(x > 0, x, y)),
+    "masked_fill": (
+        lambda x, y: x.masked_fill(x > 0, y),
+        lambda x, y: np.where(x > 0, y, x),
+    ),
+    "compared": (lambda x, y: x < y, lambda x, y: x < y),
+    "maximum": (torch.maximum, rule(arithmetic.maximum)),
+    "clamp_min": (lambda x, y: x.clamp_min(y), elementwise.clamp),
+    "divided, floored": (lambda x, y: x // y, elementwise.floor_divide),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_float64_tensors_without_axes_are_taken_as_numbers(name, dtype):
+    operator, reference = NUMBERS[name]
+    number = torch.tensor(0.1 + 2.0**-31, dtype=torch.float64)
+    x = numbers(60, dtype=dtype, seed=21)
+    x[0] = number
+    check(
+        lambda x: operator(x, number),
+        lambda x: reference(x, fl(number.item())),
+        x,
+        dtype=torch.bool if name == "compared" else dtype,
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_float64_tensors_without_axes_convert(dtype):
+    for value in (0.1, 1 + 2.0**-8 + 2.0**-40, 1e300, float("nan"), -0.0, 1e-300):
+        number = torch.tensor(value, dtype=torch.float64)
+        check(lambda x: x.to(dtype), lambda x: fl(x), number, dtype=dtype)
+        check(lambda x: torch.ones(3, dtype=dtype).copy_(x), lambda x: np.full(3, fl(x)), number)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + x,
+        lambda x: x + 1,
+        lambda x: x > 0.5,
+        lambda x: x + torch.ones((), dtype=torch.float32),
+        lambda x: x * torch.ones(3, dtype=torch.int64),
+        lambda x: x.sum(),
+        lambda x: x.isnan(),
+        lambda x: x.long(),
+        lambda x: x.bool(),
+        lambda x: x.median(),
+        lambda x: x.sort(),
+        lambda x: x.sqrt(),
+        lambda x: F.glu(x[None].expand(2)),
+        lambda x: x.softmax(0),
+        lambda x: torch.ones(2).double(),
+        lambda x: torch.stack([x, torch.ones(())]),
+        lambda x: torch.ones(2, dtype=torch.float64) + 1,
+        lambda x: x.cumsum(0),
+        lambda x: torch.zeros(1, dtype=torch.int64) + x,
+    ],
+)
+def test_results_of_float64_stay_refused(function):
+    with torch.no_grad(), exact_scope(), pytest.raises(NotExact):
+        function(torch.tensor(0.5, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("source", FLOATS)
