@@ -69,9 +69,10 @@ Arguments last(const torch::jit::Stack& stack, std::size_t count) {
 class Table {
  public:
   Table() {
-    for (const auto& kernels : {elementwise_kernels(), product_kernels(), reduction_kernels(),
-                                attention_kernels(), conversion_kernels(), window_kernels(),
-                                cell_kernels(), scatter_kernels(), moving_kernels()}) {
+    for (const auto& kernels :
+         {elementwise_kernels(), product_kernels(), reduction_kernels(), attention_kernels(),
+          conversion_kernels(), window_kernels(), cell_kernels(), scatter_kernels(), loss_kernels(),
+          moving_kernels()}) {
       for (const NamedKernel& each : kernels) {
         kernels_.emplace(each.name, each.kernel);
         std::string base(each.name);

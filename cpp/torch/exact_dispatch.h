@@ -97,6 +97,7 @@ std::span<const NamedKernel> conversion_kernels();
 std::span<const NamedKernel> window_kernels();
 std::span<const NamedKernel> cell_kernels();
 std::span<const NamedKernel> scatter_kernels();
+std::span<const NamedKernel> loss_kernels();
 std::span<const NamedKernel> moving_kernels();
 
 // Names of operators that only move data.
