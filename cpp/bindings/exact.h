@@ -40,6 +40,20 @@ inline void define_exact(pybind11::module_& m) {
       },
       py::arg("function"), "Call it with operators that neither exact/1 nor a tracer sees.");
   m.def(
+      "exact_operators",
+      [] {
+        py::dict ways;
+        for (const auto& [name, way] : exact::all_operators()) {
+          const char* by = way == exact::Rule::Way::kernel  ? "kernel"
+                           : way == exact::Rule::Way::moves ? "moves"
+                           : way == exact::Rule::Way::part  ? "parts"
+                                                            : nullptr;
+          if (by != nullptr) ways[py::str(name)] = by;
+        }
+        return ways;
+      },
+      "The operators that have a rule, by name, each with \"kernel\", \"moves\" or \"parts\".");
+  m.def(
       "pack_matrix", [](const at::Tensor& weights) { exact::pack_matrix(weights); },
       py::arg("weights"), py::call_guard<py::gil_scoped_release>(),
       "Pack sealed weights (n, k) of a product now, and not at their first use.");

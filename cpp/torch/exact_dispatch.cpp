@@ -325,6 +325,17 @@ const Rule& rule_of(const c10::OperatorHandle& op) {
   return *rule;
 }
 
+std::vector<std::pair<std::string, Rule::Way>> all_operators() {
+  std::vector<std::pair<std::string, Rule::Way>> found;
+  c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
+  for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
+    if (const auto op = dispatcher.findSchema(name)) {
+      found.emplace_back(toString(name), rule_of(*op).way);
+    }
+  }
+  return found;
+}
+
 void run(const Rule& rule, const c10::OperatorHandle& op, c10::DispatchKeySet keys,
          torch::jit::Stack* stack) {
   const c10::FunctionSchema& schema = op.schema();

@@ -10,6 +10,7 @@
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hashing/errors.h"
@@ -78,6 +79,9 @@ struct Rule {
 
 // Worked out once for each operator.
 const Rule& rule_of(const c10::OperatorHandle& op);
+
+// Every operator that is registered now by its full name, with the way it goes.
+std::vector<std::pair<std::string, Rule::Way>> all_operators();
 
 // Runs an operator that is no Way::part: those are to be run with the hook in place. `keys` are
 // those it was called with. Throws NotExact where the profile does not say what it gives.

@@ -6,7 +6,7 @@ import collections.abc
 import torch
 import typing
 import typing_extensions
-__all__: list[str] = ['DeterminismScope', 'ModuleSnapshot', 'TORCH_MINOR', 'TraceBytes', 'TracedModel', 'Tracer', 'arena_bytes', 'call_unseen', 'commit', 'cpu_random_state', 'enter_exact', 'enter_module', 'exact_scopes', 'is_exact', 'is_sealed', 'leave_exact', 'leave_module', 'note_thread', 'pack_matrix', 'packed_bytes', 'pause_tracing', 'resume_tracing', 'sample', 'seal', 'settings_fingerprint', 'small_digests', 'trim_arena', 'unseal']
+__all__: list[str] = ['DeterminismScope', 'ModuleSnapshot', 'TORCH_MINOR', 'TraceBytes', 'TracedModel', 'Tracer', 'arena_bytes', 'call_unseen', 'commit', 'cpu_random_state', 'enter_exact', 'enter_module', 'exact_operators', 'exact_scopes', 'is_exact', 'is_sealed', 'leave_exact', 'leave_module', 'note_thread', 'pack_matrix', 'packed_bytes', 'pause_tracing', 'resume_tracing', 'sample', 'seal', 'settings_fingerprint', 'small_digests', 'trim_arena', 'unseal']
 class DeterminismScope:
     """
     Every deterministic setting of torch, from construction to leave() or destruction.
@@ -178,6 +178,10 @@ def enter_module(module: typing.Any) -> int:
     """
     Tell this thread's tracers that a module is called: 0 where there is none to tell, else
     the role of the module (4: it is none of the model), and leave_module() is to follow.
+    """
+def exact_operators() -> dict:
+    """
+    The operators that have a rule, by name, each with "kernel", "moves" or "parts".
     """
 def exact_scopes() -> int:
     """

@@ -40,6 +40,17 @@ def exact_scope() -> Iterator[None]:
             extension.leave_exact()
 
 
+def operators() -> dict[str, str]:
+    """The operators that exact/1 has a rule for, by full name (``aten::add.Tensor``).
+
+    ``kernel``: computed by exact/1 where a tensor is floating; ``moves``: torch's own, since it
+    rounds nothing; ``parts``: taken apart into others, each of which needs a rule. On tensors of
+    integers and booleans alone every other operator runs as torch has it; on floating ones it
+    raises NotExact. Raises NotaryError where ``_torch`` cannot be loaded.
+    """
+    return dict(sorted(_libtorch.load().exact_operators().items()))
+
+
 class _Eager:
     """What torch.compile made runs as it was written, while any thread is inside: compiled code is
     not made of operators. The first one in sets, the last one out restores."""

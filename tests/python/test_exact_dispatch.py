@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 import torchnotary as tn  # noqa: E402
 from torchnotary import _libtorch  # noqa: E402
 from torchnotary.errors import NotaryError, NotExact  # noqa: E402
-from torchnotary.exact import exact_scope  # noqa: E402
+from torchnotary.exact import exact_scope, operators  # noqa: E402
 from torchnotary.sealing import seal  # noqa: E402
 
 if _libtorch.available() is None:
@@ -499,3 +499,11 @@ def test_a_traced_call_has_a_line_for_each_operator_that_exact_ran(tmp_path):
         "aten::lstm.input",
     ]
     assert not {"aten::mm", "aten::addmm", "aten::sigmoid", "aten::expm1"} & set(lines)
+
+
+def test_the_operators_that_have_a_rule_are_listed():
+    found = operators()
+    assert found["aten::linear"] == "kernel" and found["aten::add.Tensor"] == "kernel"
+    assert found["aten::view"] == "moves" and found["aten::einsum"] in ("kernel", "parts")
+    assert not {"aten::randn", "aten::normal_", "aten::histc", "aten::_fft_r2c"} & found.keys()
+    assert set(found.values()) == {"kernel", "moves", "parts"}
