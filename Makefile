@@ -36,7 +36,7 @@ need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
       apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
 endef
 
-.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive fuzz bench collisions plantings bits-travel exact-goldens lint stubs clean
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz bench collisions plantings bits-travel exact-goldens lint stubs clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ exhaustive: $(STAMP)/exhaustive  ## the elementary FUNCTIONS for all 2^32 argume
 	@set -e; for function in $(FUNCTIONS); do \
 	  build/exhaustive/tests/exhaustive/elementary check $$function build/exhaustive/$$function.hard; done
 	@build/exhaustive/tests/exhaustive/powers check 20000000
+
+large: $(STAMP)/package  ## exact operators on tensors of more than 2^31 elements (20 GiB of memory)
+	@$(PY) -m pytest -q tests/large
 
 fuzz: $(STAMP)/fuzz  ## libFuzzer, FUZZ_RUNS executions of each target, under the same sanitizers
 	@set -e; for target in $(FUZZ_TARGETS); do \
