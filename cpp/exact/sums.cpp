@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <functional>
-#include <limits>
 
 #include "exact/elementary.h"
 #include "exact/row_kernels.h"
@@ -11,8 +10,6 @@
 
 namespace torchnotary::exact {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // What is done to the elements of a row before they are reduced: nothing, or f(x, y, n) to y.
 class Prepared {
@@ -60,16 +57,17 @@ class Block {
       return kernels_.sums(op, x, stride_, count_, n_,
                            kind == Prepared::kExponential ? nullptr : means, out);
     }
+    double lanes[kMostRowsTogether][kSumLanes];
+    std::fill_n(lanes[0], count_ * kSumLanes, op == LaneOp::product ? 1.0 : 0.0);
+    for_each_part([&](std::size_t begin, std::size_t n) {
+      const float* x = read(first_, count_, begin, n, prepared, means);
+      for (std::size_t r = 0; r < count_; ++r, x += stride_) {
+        kernels_.wide_lanes(op, x, n, means != nullptr ? means[r] : 0, lanes[r]);
+      }
+    });
     for (std::size_t r = 0; r < count_; ++r) {
-      double lanes[kSumLanes];
-      std::fill(lanes, lanes + kSumLanes, op == LaneOp::product ? 1.0 : 0.0);
-      const float mean = means != nullptr ? means[r] : 0;
-      for_each_part([&](std::size_t begin, std::size_t n) {
-        const float* x = read(first_ + r, 1, begin, n, prepared, &mean);
-        kernels_.wide_lanes(op, x, n, mean, lanes);
-      });
-      out[r] =
-          static_cast<float>(op == LaneOp::product ? product_of_lanes(lanes) : sum_of_lanes(lanes));
+      out[r] = static_cast<float>(op == LaneOp::product ? product_of_lanes(lanes[r])
+                                                        : sum_of_lanes(lanes[r]));
     }
   }
 
@@ -77,19 +75,14 @@ class Block {
   void furthest(bool greatest, Prepared::Kind kind, float* out) const {
     const Prepared prepared(kind, kernels_);
     const auto furthest = greatest ? kernels_.greatest : kernels_.least;
-    if (n_ <= kPart) {
-      const float* x = read(first_, count_, 0, n_, prepared, nullptr);
-      for (std::size_t r = 0; r < count_; ++r, x += stride_) out[r] = furthest(x, n_);
-      return;
-    }
-    for (std::size_t r = 0; r < count_; ++r) {
-      float most[2] = {greatest ? -kInfinity : kInfinity, 0};
-      for_each_part([&](std::size_t begin, std::size_t n) {
-        most[1] = furthest(read(first_ + r, 1, begin, n, prepared, nullptr), n);
-        most[0] = furthest(most, 2);
-      });
-      out[r] = most[0];
-    }
+    for_each_part([&](std::size_t begin, std::size_t n) {
+      const float* x = read(first_, count_, begin, n, prepared, nullptr);
+      for (std::size_t r = 0; r < count_; ++r, x += stride_) {
+        const float most = furthest(x, n);
+        const float both[2] = {begin == 0 ? most : out[r], most};
+        out[r] = n == n_ ? most : furthest(both, 2);
+      }
+    });
   }
 
  private:
@@ -202,7 +195,9 @@ void reduce(Reduction reduction, const Input& x, std::span<const std::size_t> ax
     throw NotaryError("a maximum or minimum of no elements is asked for", "1 or more", "0",
                       "reduce over axes that have elements");
   }
-  for_each_rows(parallel, rows.rows(), rows.length(), [&](std::size_t first, std::size_t count) {
+  // Rows are read in parts, so that even long ones can be neighbours that are read together.
+  const std::size_t part = std::min(rows.length(), kMostInBinary32);
+  for_each_rows(parallel, rows.rows(), part, [&](std::size_t first, std::size_t count) {
     float out[kMostRowsTogether];
     reduce_block(reduction, Block(rows, first, count), correction, out);
     results.write(0, 1, first, count, out, 0);
