@@ -140,7 +140,8 @@ def page(kernels: Sequence[Cell], models: dict[str, list[Cell]]) -> str:
         "(../tests/cpp/exact_golden.h)),",
         "by CPU path and number of threads. The digest of a group is that of its lines in",
         "[exact_kernels.txt](../tests/golden/exact_kernels.txt). Any implementation of the",
-        "specification can print the same lines, on whatever device.",
+        "specification can print the same lines, on whatever device: `bits_travel.py` takes its",
+        "program, called with a path and a number of threads, as one more argument.",
         "",
         *_table("group", by_group(expected), groups),
     ]
