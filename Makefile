@@ -49,7 +49,7 @@ demo: $(STAMP)/package  ## record a real model, verify, reproduce, tamper: the w
 test: test-cpp test-python  ## all tests, C++ and Python
 
 test-cpp: $(STAMP)/cpp-tests
-	@ctest --test-dir build/cpp --output-on-failure
+	@ctest --test-dir build/cpp -j $(JOBS) --output-on-failure
 
 test-python: $(STAMP)/package $(STAMP)/smollm2
 	@$(PY) -m pytest -q
