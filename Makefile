@@ -20,8 +20,6 @@ FUZZ_RUNS ?= 1000000
 QEMU_AARCH64 := qemu-aarch64 -L /usr/aarch64-linux-gnu
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
-# One compiler by one name for the tests and the package, so that ccache knows what they share.
-export CXX
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
