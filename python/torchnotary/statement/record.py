@@ -94,12 +94,13 @@ class Record:
 
     @property
     def id(self) -> str:
-        """SHA-256 of the signed payload, in hex."""
+        """SHA-256 of the record's payload, in hex."""
         return hashlib.sha256(self.payload).hexdigest()
 
     @property
     def payload(self) -> bytes:
-        return self.bundle.envelope.payload
+        """The bytes of the statement: signed themselves, or as one of a batch."""
+        return self.bundle.payload
 
     @property
     def envelope(self) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import NotaryError
 from ..leaves import Leaf
+from ..statement.batch import BatchStatement
 from ..statement.evidence import decode_evidence
 from ..statement.record import Record
 from .policy import Policy
@@ -59,6 +60,7 @@ class Case:
     nonce: str | None = None
     record: Record | None = None
     signature_error: NotaryError | None = None
+    batch: BatchStatement | None = None  # what was signed, where that is many records together
     entry: Any = None  # the checkpoint that proves the record is its entry `index`
     index: int = -1
     held: Any = None  # the checkpoint of the caller, once it is connected to `entry`

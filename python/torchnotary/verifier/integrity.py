@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
-from ..errors import MalformedRecord, NotaryError, VerificationFailed
+from ..errors import (
+    MalformedProof,
+    MalformedRecord,
+    RootMismatch,
+    VerificationFailed,
+)
 from ..keys import is_trusted
 from ..statement import envelope
+from ..statement.batch import BatchStatement
 from ..statement.record import Record
 from ..statement.trace import TRACE, check_trace_openings
 from .case import Case, Finding, failed, not_checked, passed
@@ -32,7 +38,8 @@ def check_format(case: Case) -> Finding:
     case.record = record
     try:
         envelope.verify(record.envelope, key)
-    except NotaryError as error:
+        case.batch = _signed_batch(record)
+    except (MalformedProof, RootMismatch, VerificationFailed) as error:
         case.signature_error = error
         return passed("container and envelope; the statement stays unread, its signature is wrong")
     subjects = {s["name"]: s["digest"]["sha256"] for s in record.statement["subject"]}
@@ -46,6 +53,17 @@ def check_format(case: Case) -> Finding:
             check_file(name, data, subjects[name])
     trace = _check_trace(record)
     return passed(f"one encoding, {len(record.files)} line files travel with it{trace}")
+
+
+def _signed_batch(record: Record) -> BatchStatement | None:
+    """The signed batch that the record's payload is proven to be in; None where the record is
+    signed by itself."""
+    part = record.bundle.batch
+    if part is None:
+        return None
+    signed = BatchStatement.parse(record.envelope.payload)
+    part.verify(signed)
+    return signed
 
 
 def _check_trace(record: Record) -> str:
@@ -80,7 +98,11 @@ def check_signature(case: Case) -> Finding:
     """The bytes under the signature, against the key that travels (its owner is the next step)."""
     if case.signature_error is not None:
         return failed(case.signature_error)
-    return passed(f"Ed25519 over {len(case.record.payload)} bytes")
+    part = ""
+    if case.batch is not None:
+        place = case.record.bundle.batch.index
+        part = f", as record {place} of the {case.batch.records.size} signed together"
+    return passed(f"Ed25519 over {len(case.record.envelope.payload)} bytes{part}")
 
 
 def check_signer(case: Case) -> Finding:

@@ -27,6 +27,13 @@ def check_inclusion(case: Case) -> Finding:
             actual=checkpoint.origin,
             next_step="ask its maker to save it again from their log",
         )
+    if case.batch is not None and case.batch.origin != checkpoint.origin:
+        raise VerificationFailed(
+            "the batch was signed for another log than the one it is in",
+            expected=case.batch.origin,
+            actual=checkpoint.origin,
+            next_step="ask its maker to save it again from their log",
+        )
     if record.log_public_key == record.public_key:
         raise VerificationFailed(
             "one key signed both the record and the log",
