@@ -35,6 +35,8 @@ void bind_hashing(py::module_& m) {
         "The 32-byte BLAKE3 hashes of contiguous buffers, those of equal length side by side.");
   m.def("sha256", &tn::py_sha256, "data"_a,
         "SHA-256 (FIPS 180-4) of a contiguous buffer: 32 bytes.");
+  m.def("sha256_many", &tn::py_sha256_many, "buffers"_a, "prefix"_a = py::bytes(), "threads"_a = 1,
+        "The SHA-256 of each contiguous buffer, `prefix` put before it, 32 bytes each in one.");
 
   py::class_<tn::PyBlake3>(m, "Blake3", "BLAKE3 in pieces; threads may share it.")
       .def(py::init<const std::optional<py::buffer>&, const std::optional<std::string>&>(),
@@ -64,6 +66,12 @@ void bind_merkle(py::module_& m) {
   m.def(
       "root_of_hashes", [](const py::buffer& v) { return tn::to_bytes(root(tn::split_hashes(v))); },
       "hashes"_a, "The root over leaf hashes, 32 bytes each in one buffer.");
+  m.def("extend_tree", &tn::extend_tree, "hashes"_a, "size"_a, "peaks"_a,
+        "What leaf hashes, 32 bytes each in one buffer, add to a tree of `size` leaves whose\n"
+        "complete subtrees have the roots `peaks`, largest first: the nodes above leaves that "
+        "become\n"
+        "complete, in the order they do, and the peaks then.\n"
+        "Raises MalformedProof where `size` has another number of peaks.");
   m.def(
       "inclusion_proof",
       [](const py::iterable& v, std::uint64_t index) {

@@ -67,6 +67,34 @@ inline py::bytes py_sha256(const py::buffer& data) {
   return to_bytes(digest);
 }
 
+// The digests of many messages, or of a byte before each of them, one after the other.
+inline py::bytes py_sha256_many(const py::iterable& buffers, const py::bytes& prefix,
+                                std::size_t threads) {
+  std::deque<Buffer> held;
+  std::vector<Bytes> messages;
+  std::size_t size = 0;
+  for (const py::handle object : buffers) {
+    messages.push_back(held.emplace_back(object).bytes());
+    size += messages.back().size();
+  }
+  const Buffer before(prefix);
+  const auto [result, output] = new_bytes(messages.size() * kDigestSize);
+  without_gil(size, [&, output = output] {
+    const std::size_t shares = size < kWorthThreads ? 1 : threads;
+    const Threads run(shares);
+    run(shares, [&](std::size_t share) {
+      for (std::size_t i = share; i < messages.size(); i += shares) {
+        Sha256 hasher;
+        hasher.update(before.bytes());
+        hasher.update(messages[i]);
+        const Digest digest = hasher.finalize();
+        std::copy(digest.begin(), digest.end(), output.begin() + i * kDigestSize);
+      }
+    });
+  });
+  return result;
+}
+
 // Blake3 for Python, whose threads may share a hasher: its updates take turns. The lock is
 // always given back before the GIL is asked for, so that the two cannot wait for each other.
 class PyBlake3 {

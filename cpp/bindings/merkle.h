@@ -1,10 +1,14 @@
 // Python's face of the merkle room: hashes are bytes, trees are entries or their leaf hashes.
 #pragma once
 
+#include <pybind11/typing.h>
+
+#include <bit>
 #include <vector>
 
 #include "bindings/buffers.h"
 #include "hashing/errors.h"
+#include "merkle/frontier.h"
 #include "merkle/tree.h"
 
 namespace torchnotary {
@@ -47,6 +51,30 @@ inline std::vector<Digest> split_hashes(const py::buffer& data) {
   std::vector<Digest> hashes(bytes.size() / kDigestSize);
   if (!bytes.empty()) std::memcpy(hashes.data(), bytes.data(), bytes.size());
   return hashes;
+}
+
+inline py::bytes join_hashes(const std::vector<Digest>& hashes) {
+  return to_bytes({reinterpret_cast<const std::byte*>(hashes.data()), hashes.size() * kDigestSize});
+}
+
+// What `leaves` (hashes) add to a tree of `size` leaves with the complete subtrees `peaks`: the
+// nodes above them that become complete, and the peaks then.
+inline py::typing::Tuple<py::bytes, py::bytes> extend_tree(const py::buffer& leaves,
+                                                           std::uint64_t size,
+                                                           const py::buffer& peaks) {
+  const std::vector<Digest> hashes = split_hashes(leaves);
+  std::vector<Digest> roots = split_hashes(peaks);
+  if (roots.size() != static_cast<std::size_t>(std::popcount(size))) {
+    throw MalformedProof("a tree has another number of peaks", std::to_string(std::popcount(size)),
+                         std::to_string(roots.size()), "give the peaks of this size");
+  }
+  merkle::Frontier frontier(size, std::move(roots));
+  std::vector<Digest> completed;
+  without_gil(hashes.size() * kDigestSize, [&] {
+    completed.reserve(hashes.size());
+    for (const Digest& hash : hashes) frontier.push(hash, completed);
+  });
+  return py::make_tuple(join_hashes(completed), join_hashes(frontier.roots()));
 }
 
 inline py::typing::List<py::bytes> to_list(const std::vector<Digest>& hashes) {

@@ -14,6 +14,17 @@ void Frontier::push(const Digest& leaf) {
   ++size_;
 }
 
+void Frontier::push(const Digest& leaf, std::vector<Digest>& completed) {
+  Digest node = leaf;
+  for (std::uint64_t n = size_; n & 1; n >>= 1) {
+    node = node_hash(roots_.back(), node);
+    completed.push_back(node);
+    roots_.pop_back();
+  }
+  roots_.push_back(node);
+  ++size_;
+}
+
 Digest Frontier::root() const {
   if (roots_.empty()) return merkle::root({});
   Digest node = roots_.back();

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'MemorySnapshot', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'fits_a_line', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'set_variables', 'sha256', 'stored_dtypes', 'value_digest']
+__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'MemorySnapshot', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'extend_tree', 'fits_a_line', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'set_variables', 'sha256', 'sha256_many', 'stored_dtypes', 'value_digest']
 class Blake3:
     """
     BLAKE3 in pieces; threads may share it.
@@ -245,6 +245,13 @@ def cpu_path() -> str:
     The code path in use: avx512, avx2, neon or portable; TORCHNOTARY_CPU narrows it.
     Raises NotaryError where the variable asks for a path that this machine lacks.
     """
+def extend_tree(hashes: typing_extensions.Buffer, size: typing.SupportsInt | typing.SupportsIndex, peaks: typing_extensions.Buffer) -> tuple[bytes, bytes]:
+    """
+    What leaf hashes, 32 bytes each in one buffer, add to a tree of `size` leaves whose
+    complete subtrees have the roots `peaks`, largest first: the nodes above leaves that become
+    complete, in the order they do, and the peaks then.
+    Raises MalformedProof where `size` has another number of peaks.
+    """
 def fits_a_line(value: typing.Any, depth: typing.SupportsInt | typing.SupportsIndex) -> bool:
     """
     Whether a canonical JSON line can hold a value that nests at most so deep; half surrogate
@@ -313,6 +320,10 @@ def set_variables(names: collections.abc.Iterable) -> dict:
 def sha256(data: typing_extensions.Buffer) -> bytes:
     """
     SHA-256 (FIPS 180-4) of a contiguous buffer: 32 bytes.
+    """
+def sha256_many(buffers: collections.abc.Iterable, prefix: bytes = b'', threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
+    """
+    The SHA-256 of each contiguous buffer, `prefix` put before it, 32 bytes each in one.
     """
 def stored_dtypes() -> dict[str, str]:
     """

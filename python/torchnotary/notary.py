@@ -34,7 +34,7 @@ from .capture.target import ModuleTarget
 from .capture.wrappers import wrap
 from .errors import NotaryError, NotExact, WeightsChanged
 from .folders import default_log
-from .log.writer import LogWriter
+from .log.writer import MAX_TOGETHER, LogWriter
 from .statement.record import Record
 from .structure import unwrap
 
@@ -52,6 +52,8 @@ class Notary:
     ``trace`` is ``"operators"`` (every operator call is a line of the record's trace),
     ``"modules"`` (the outputs of the model's direct children and of the members of its ModuleLists)
     or False; ``evidence`` is ``"commitments"`` or ``"full"`` (tensors kept in the private store);
+    ``sign_every`` puts up to that many calls (1 to 1,024) under one signature, which is made once
+    they are there, after a second, or when somebody waits for one; each stays provable alone;
     ``signer`` is a :class:`~torchnotary.keys.SigningKey`, PEM text or a path to one; ``strict``
     makes a call wait for its record and raise where there cannot be one; ``name`` names the model.
 
@@ -84,6 +86,7 @@ class Notary:
         self._release_layer: Callable | None = None
         self._release_exact: Callable | None = None
         self._signer = Signer(signer)
+        self._sign_every = sign_every
         self._inside: ContextVar[Stretch | None] = ContextVar("torchnotary_inside", default=None)
         self._blocks: ContextVar[tuple] = ContextVar("torchnotary_blocks", default=())
         self._group: ContextVar[Group | None] = ContextVar("torchnotary_group", default=None)
@@ -101,7 +104,7 @@ class Notary:
     def _start_process(self) -> None:
         """Begin a stream of this process: after a fork the parent's may not be touched."""
         self._models.renew_lock()
-        self._stream = Stream(self._signer)
+        self._stream = Stream(self._signer, self._sign_every)
         self._last = LastRecords()
 
     # Recording
@@ -565,10 +568,12 @@ def _require_known(profile: str, trace: Any, evidence: str, sign_every: int) -> 
         )
     if trace:
         _libtorch.load()  # what it lacks is said here, not in the first call
-    if sign_every != 1:
+    if type(sign_every) is not int or not 1 <= sign_every <= MAX_TOGETHER:
         raise NotaryError(
-            f"sign_every={sign_every} is not available in this version",
-            next_step="use sign_every=1",
+            "sign_every is not a number of calls",
+            expected=f"1 to {MAX_TOGETHER}",
+            actual=repr(sign_every),
+            next_step="use sign_every=100",
         )
 
 

@@ -112,7 +112,7 @@ def test_a_restored_older_copy_in_place_is_not_signed_again(folder, tmp_path):
 def test_a_log_of_equal_size_with_other_entries_is_not_signed_again(folder, tmp_path):
     log = write_records(folder, 2)[0].log
     with sqlite3.connect(log / "log.sqlite") as raw:
-        raw.execute("UPDATE nodes SET hash = zeroblob(32) WHERE position = 2")
+        raw.execute("UPDATE nodes SET hash = zeroblob(32) WHERE position = 0")
         raw.execute("DELETE FROM checkpoints")
     (entry,) = write_records(folder)
     assert entry.log.name.startswith("0002-")
@@ -375,24 +375,24 @@ def _change(folder: Path, sql: str, *values, private: bool = False) -> Path:
 
 
 NAMED = [
-    ("UPDATE envelopes SET payload = payload || ' ' WHERE idx = 3", 3, "statement is not the one"),
+    ("UPDATE records SET payload = payload || ' ' WHERE number = 3", 3, "statement is not the one"),
     (
-        "UPDATE envelopes SET signature = zeroblob(64) WHERE idx = 4",
+        "UPDATE entries SET signature = zeroblob(64) WHERE idx = 4",
         4,
         "signature is not the one its leaf names",
     ),
     ("UPDATE entries SET leaf = CAST(leaf || ' ' AS BLOB) WHERE idx = 5", 5, "whitespace"),
     ("UPDATE entries SET leaf = x'7b7d' WHERE idx = 5", 5, "unknown type"),
     ("UPDATE entries SET leaf = 'text' WHERE idx = 5", 5, "not JSON"),
-    ("UPDATE nodes SET hash = zeroblob(32) WHERE position = 0", 0, "node of the tree"),
-    ("UPDATE nodes SET hash = zeroblob(32) WHERE position = 17", 9, "node of the tree"),
-    ("DELETE FROM nodes WHERE position = 8", 5, "node of the tree"),
+    ("UPDATE nodes SET hash = zeroblob(32) WHERE position = 0", 1, "node of the tree"),
+    ("UPDATE nodes SET hash = zeroblob(32) WHERE position = 7", 9, "node of the tree"),
+    ("DELETE FROM nodes WHERE position = 3", 5, "node of the tree"),
     ("DELETE FROM entries WHERE idx = 7", 7, "missing"),
-    ("DELETE FROM records WHERE idx = 2", 2, "lost its record"),
-    ("UPDATE records SET record_id = zeroblob(32) WHERE idx = 2", 2, "names another record"),
-    ("UPDATE records SET time = '2020-01-01T00:00:00.000000Z' WHERE idx = 1", 1, "another time"),
-    ("UPDATE labels SET value = 'b' WHERE idx = 1", 1, "under other labels"),
-    ("DELETE FROM labels WHERE idx = 1", 1, "under other labels"),
+    ("DELETE FROM records WHERE number = 2", 2, "lost its record"),
+    ("UPDATE records SET record_id = zeroblob(32) WHERE number = 2", 2, "names another record"),
+    ("UPDATE records SET time = '2020-01-01T00:00:00.000000Z' WHERE number = 1", 1, "another time"),
+    ("UPDATE labels SET value = 'b' WHERE number = 1", 1, "under other labels"),
+    ("DELETE FROM labels WHERE number = 1", 1, "under other labels"),
 ]
 
 
@@ -418,9 +418,9 @@ def test_the_check_names_a_signer_that_was_exchanged(checked):
 
 
 def test_the_check_notices_a_tail_that_was_cut_off(checked, home):
-    for table in ("entries", "records", "envelopes"):
-        _change(checked, f"DELETE FROM {table} WHERE idx >= 8")
-    _change(checked, "DELETE FROM nodes WHERE position >= 15")
+    _change(checked, "DELETE FROM entries WHERE idx >= 8")
+    _change(checked, "DELETE FROM records WHERE number >= 8")
+    _change(checked, "DELETE FROM nodes WHERE position >= 7")
     whats = " / ".join(problem.what for problem in check_folder(checked).problems)
     assert "checkpoint of size 10 was signed, but 8 entries are here" in whats
     assert "cut back" in whats
@@ -451,13 +451,16 @@ def test_the_check_notices_that_leaves_and_nodes_were_rewritten_together(checked
     shutil.rmtree(home / "logs")
     (log,) = LogFolder(checked).logs()
     with sqlite3.connect(log / "log.sqlite") as raw:
-        for table, columns in [
-            ("entries", "leaf"),
-            ("records", "record_id, signer, time, name"),
-            ("envelopes", "payload, signature"),
-        ]:
-            raw.execute(f"DELETE FROM {table} WHERE idx = 9")
-            raw.execute(f"INSERT INTO {table} SELECT 9, {columns} FROM {table} WHERE idx = 8")
+        raw.execute("DELETE FROM entries WHERE idx = 9")
+        raw.execute(
+            "INSERT INTO entries SELECT 9, leaf, signer, 9, count, signature, payload"
+            " FROM entries WHERE idx = 8"
+        )
+        raw.execute("DELETE FROM records WHERE number = 9")
+        raw.execute(
+            "INSERT INTO records SELECT 9, 9, record_id, time, name, payload"
+            " FROM records WHERE number = 8"
+        )
         leaves = [leaf for (leaf,) in raw.execute("SELECT leaf FROM entries ORDER BY idx")]
         frontier, nodes = tree.Frontier(), []
         for leaf in leaves:
@@ -472,7 +475,7 @@ def test_the_check_notices_that_leaves_and_nodes_were_rewritten_together(checked
 def test_an_erased_envelope_is_counted_and_the_log_still_checks(checked):
     (log,) = LogFolder(checked).logs()
     record_id = [entry.record_id for entry in LogFolder(checked).list()][3]
-    _change(checked, "DELETE FROM envelopes WHERE idx = 3")
+    _change(checked, "UPDATE records SET payload = NULL WHERE number = 3")
     report = check_folder(checked)
     assert report.ok and report.erased == 1
     assert LogFolder(checked).find(record_id).envelope is None
@@ -488,7 +491,7 @@ def test_the_check_names_damage_in_the_private_store(checked):
     assert problems[0].record_id == ids[0] and "inputs.jsonl is damaged" in problems[0].what
     _change(checked, "DELETE FROM files WHERE id = 1", private=True)
     assert "inputs.jsonl is missing" in check_folder(checked).problems[0].what
-    _change(checked, "UPDATE records SET record_id = zeroblob(32) WHERE idx = 9", private=True)
+    _change(checked, "UPDATE records SET record_id = zeroblob(32) WHERE number = 9", private=True)
     problems = check_folder(checked).problems
     assert any("another record's" in problem.what and problem.index == 9 for problem in problems)
 
@@ -518,7 +521,7 @@ def test_the_check_notices_a_predecessor_that_was_removed_or_rewritten(checked, 
     write_records(copy)
     first, second = LogFolder(copy).logs()
     with sqlite3.connect(first / "log.sqlite") as raw:
-        raw.execute("UPDATE nodes SET hash = zeroblob(32) WHERE position = 17")
+        raw.execute("UPDATE nodes SET hash = zeroblob(32) WHERE position = 7")
     problems = [p for p in check_folder(copy).problems if p.log == second]
     assert "is not the log this one goes on from any more" in problems[0].what
     shutil.rmtree(first)

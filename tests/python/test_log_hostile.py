@@ -35,8 +35,8 @@ VALUES = [
     ("UPDATE entries SET leaf = 5 WHERE idx = 2", 2, "int is stored where bytes belong"),
     ("UPDATE entries SET leaf = 3000000000 WHERE idx = 2", 2, "int is stored"),
     ("UPDATE entries SET leaf = 1.5 WHERE idx = 2", 2, "float is stored"),
-    ("UPDATE envelopes SET payload = 4000000000 WHERE idx = 1", 1, "int is stored"),
-    ("UPDATE envelopes SET signature = 7 WHERE idx = 1", 1, "int is stored"),
+    ("UPDATE records SET payload = 4000000000 WHERE number = 1", 1, "int is stored"),
+    ("UPDATE entries SET signature = 7 WHERE idx = 1", 1, "int is stored"),
     ("UPDATE checkpoints SET note = CAST(note AS BLOB)", None, "it is not text"),
     (
         'UPDATE entries SET leaf = CAST(\'{"type":"predecessor/1"}\' AS BLOB) WHERE idx = 0',
@@ -49,15 +49,15 @@ VALUES = [
         0,
         "no checkpoint",
     ),
-    ("UPDATE records SET record_id = 'abc' WHERE idx = 1", 1, "damaged"),
-    ("UPDATE records SET time = 5 WHERE idx = 1", 1, "another time"),
+    ("UPDATE records SET record_id = 'abc' WHERE number = 1", 1, "damaged"),
+    ("UPDATE records SET time = 5 WHERE number = 1", 1, "another time"),
     ("UPDATE records SET time = CAST(x'ff' AS TEXT)", None, "cannot be read"),
     ("UPDATE signers SET spki = 7", 0, "damaged"),
     ("UPDATE meta SET value = 5 WHERE key = 'origin'", None, "another key's origin"),
     ("UPDATE meta SET value = 5 WHERE key = 'spki'", None, "who it is"),
     ("INSERT INTO labels VALUES (x'00', 5, 0)", 0, "under other labels"),
-    ("INSERT INTO entries VALUES (9223372036854775807, x'00')", 5, "missing"),
-    ("INSERT INTO entries VALUES (1000000000000000, x'00')", 5, "missing"),
+    ("INSERT INTO entries (idx, leaf) VALUES (9223372036854775807, x'00')", 5, "missing"),
+    ("INSERT INTO entries (idx, leaf) VALUES (1000000000000000, x'00')", 5, "missing"),
     ("INSERT INTO checkpoints VALUES (9223372036854775807, 'x')", None, "5 entries are here"),
 ]
 
@@ -80,7 +80,7 @@ SCHEMAS = [
     " UNION ALL SELECT idx + 1, leaf FROM t) SELECT * FROM t",
     "CREATE TABLE more (x)",
     "CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM entries; END",
-    "DROP INDEX records_by_id",
+    "DROP INDEX records_by_time",
 ]
 
 
@@ -101,7 +101,8 @@ def test_a_log_with_other_tables_than_a_log_has_is_refused_unread(folder, script
         "UPDATE files SET id = 9223372036854775807",
         "UPDATE parts SET data = 'text'",
         "UPDATE parts SET data = 3000000000",
-        "UPDATE records SET idx = 9223372036854775807 WHERE idx = 4; UPDATE files SET sha256 = 1",
+        "UPDATE records SET number = 9223372036854775807 WHERE number = 4;"
+        " UPDATE files SET sha256 = 1",
         "DROP TABLE parts; CREATE VIEW parts AS SELECT 1 AS id, x'00' AS data",
     ],
 )
@@ -111,7 +112,7 @@ def test_a_private_store_of_any_content_is_damage_that_is_named(folder, sql):
 
 
 def test_a_log_that_claims_an_endless_size_is_refused(folder):
-    _edit(folder, "INSERT INTO entries VALUES (9223372036854775807, x'00')")
+    _edit(folder, "INSERT INTO entries (idx, leaf) VALUES (9223372036854775807, x'00')")
     (log,) = LogFolder(folder).logs()
     with LogReader.open(log) as reader, pytest.raises(LogCorrupt, match="no log reaches"):
         reader.size()
@@ -140,7 +141,9 @@ def test_an_id_that_begins_two_records_in_two_logs_is_ambiguous(folder):
     (theirs,) = [entry for entry in LogFolder(folder).list() if entry.log == second]
     twin = theirs.record_id[:20] + "f" * 44
     raw = sqlite3.connect(first / "log.sqlite")
-    raw.execute("UPDATE records SET record_id = ? WHERE idx = 1", (bytes.fromhex(twin),))
+    raw.execute("UPDATE records SET record_id = ? WHERE number = 1", (bytes.fromhex(twin),))
+    prefix = int.from_bytes(bytes.fromhex(twin[:16]), "big", signed=True)
+    raw.execute("UPDATE ids SET prefix = ? WHERE number = 1", (prefix,))
     raw.commit()
     raw.close()
     prefix = theirs.record_id[:16]

@@ -59,9 +59,10 @@ class Signer:
 class Stream:
     """The chain of one notary's records in one process."""
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: Signer, sign_every: int = 1) -> None:
         self.id = os.urandom(16).hex()
         self.signer = signer
+        self.sign_every = sign_every
         self.sequence = 0
         self.previous: str | None = None
         self.durable: tuple[int, str | None] = (0, None)
@@ -146,10 +147,15 @@ class CallJob:
             time=predicate["time"]["start"],
             name=call.code.name,
             private=private,
+            sign_every=stream.sign_every,
         )
         stream.advance(hashlib.sha256(payload).hexdigest())
         self._advanced = True
         return prepared
+
+    @property
+    def sign_every(self) -> int:
+        return self._stream.sign_every
 
     @property
     def nbytes(self) -> int:

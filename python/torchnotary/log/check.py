@@ -1,37 +1,33 @@
 """``log check``: recomputes a log folder from what it stores and names every entry that is broken.
 
 Each leaf is made again from its envelope, each node from its leaves, each checkpoint's root from
-the nodes; the log's own signatures, the predecessor it begins with, the token outside the folder
-and the private store are checked against them. One pass, in memory that does not grow
-with the log.
+the nodes; the log's own signatures, the predecessor it begins with, the token outside the folder,
+the place of each record in its stream and the private store are checked against them. One pass, in
+memory that does not grow with the log (but by the streams in it).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
+from .._core import extend_tree
 from ..errors import LogCorrupt, NotaryError
-from ..keys import PublicKey
-from ..statement.envelope import Envelope
-from ..statement.lines import brief, parse_object
 from . import tree
+from .check_pages import EntryCheck, Page
 from .checkpoint import Checkpoint, SignedNote
 from .claim import log_folders
-from .leaf import entry_leaf, leaf_hash
 from .private import PrivateReader, database_path
 from .store import LogReader
+from .streams import Streams
 from .token import Custody, Token
 
 _PAGE = 4096
-_ROWS = (
-    "SELECT n.idx, n.leaf, r.record_id, r.time, s.spki, e.payload, e.signature"
-    " FROM entries n LEFT JOIN records r ON r.idx = n.idx LEFT JOIN signers s ON s.id = r.signer"
-    " LEFT JOIN envelopes e ON e.idx = n.idx WHERE n.idx BETWEEN ? AND ? ORDER BY n.idx"
+_STRAY_RECORDS = "SELECT number, entry, record_id FROM records WHERE number >= ?"
+# SQLite has no function for an id's first 8 bytes as a number, so the index is compared by numbers.
+_NOT_FOUND = (
+    "SELECT number, entry, record_id FROM records"
+    " WHERE number NOT IN (SELECT number FROM ids) LIMIT 100"
 )
 
 
@@ -58,6 +54,7 @@ class CheckReport:
     logs: int = 0
     entries: int = 0
     erased: int = 0
+    records: int = 0
     checkpoints: int = 0
     problems: list[Problem] = field(default_factory=list)
 
@@ -83,9 +80,10 @@ def check_folder(folder: Path) -> CheckReport:
         raise NotaryError(f"there is no log in {folder}", next_step="name a log folder")
     report = CheckReport(folder)
     origins: dict[str, Path] = {}
+    streams = Streams()
     for path in paths:
         report.logs += 1
-        checker = _LogCheck(path, report, origins)
+        checker = _LogCheck(path, report, origins, streams)
         try:
             checker.run()
         except NotaryError as error:
@@ -99,10 +97,13 @@ def check_folder(folder: Path) -> CheckReport:
 class _LogCheck:
     """The check of one log; predecessors are looked up among the logs that came before it."""
 
-    def __init__(self, path: Path, report: CheckReport, origins: dict[str, Path]) -> None:
+    def __init__(
+        self, path: Path, report: CheckReport, origins: dict[str, Path], streams: Streams
+    ) -> None:
         self._path = path
         self._report = report
         self._origins = origins
+        self._streams = streams
         self._token: Token | None = None
         self._token_root: bytes | None = None
 
@@ -119,95 +120,76 @@ class _LogCheck:
             self._origins[log.origin] = self._path
             if not log.origin.rpartition("/")[2].startswith(self._path.name.rpartition("-")[2]):
                 self.problem(f"the folder's name is not the one of {log.origin}")
-            size = self._check_entries(log)
-            if size is not None:
-                self._check_end(log, size)
+            self._check_entries(log)
             if database_path(self._path).exists():
                 with PrivateReader.open(self._path) as private:
                     self._check_private(log, private)
 
-    def _check_entries(self, log: LogReader) -> int | None:
-        """Recomputes leaves, nodes and checkpoints; returns the size, None if one is missing."""
-        frontier = tree.Frontier()
+    def _check_entries(self, log: LogReader) -> None:
+        """Recomputes leaves, nodes and checkpoints, as far as no entry is missing."""
+        entries = EntryCheck(log, self._streams, self.problem, self._check_predecessor)
+        size, peaks = 0, b""
         self._note_token(0, tree.EMPTY_ROOT)
-        for rows in _pages(log):
-            first = frontier.size
-            nodes: list[bytes] = []
-            labels = _labels(log, first)
-            notes = _checkpoints(log, first)
-            for row in rows:
-                if row[0] != frontier.size:
-                    self.problem("this entry is missing: no later one is checked", frontier.size)
-                    return None
-                self._check_row(row, labels.get(row[0], {}))
-                try:
-                    leaf = _bytes(row[1])
-                except LogCorrupt:
-                    return None  # named already; without its bytes the tree has no root
-                nodes += frontier.append(leaf_hash(leaf))
-                if frontier.size in notes:
-                    self._check_checkpoint(log, notes[frontier.size], frontier)
-                self._note_token(frontier.size, frontier)
-            self._check_nodes(log, first, nodes)
-        return frontier.size
+        for page in entries.pages():
+            notes = _checkpoints(log, size, size + len(page.leaf_hashes) // 32)
+            peaks = self._check_tree(log, page, peaks, notes)
+            size += len(page.leaf_hashes) // 32
+        self._report.erased += entries.erased
+        self._report.entries += size
+        self._report.records += entries.records
+        if entries.is_complete:
+            self._check_end(log, size, entries.records)
 
-    def _note_token(self, size: int, tree_so_far: tree.Frontier | bytes) -> None:
+    def _check_tree(self, log: LogReader, page: Page, peaks: bytes, notes: dict[int, str]) -> bytes:
+        """The nodes a page adds to the tree, and the roots at its checkpoints; the peaks then."""
+        end = page.first + len(page.leaf_hashes) // 32
+        stops = {size for size in notes if size < end} | {end}
+        if self._token is not None and page.first < self._token.size < end:
+            stops.add(self._token.size)
+        nodes, size = [], page.first
+        for stop in sorted(stops):
+            at = 32 * (size - page.first)
+            hashes = page.leaf_hashes[at : at + 32 * (stop - size)]
+            added, peaks = extend_tree(hashes, size, peaks)
+            nodes.append(added)
+            size = stop
+            if size in notes or self._token is not None and self._token.size == size:
+                root = tree.root_of_peaks([peaks[i : i + 32] for i in range(0, len(peaks), 32)])
+                self._note_token(size, root)
+                if size in notes:
+                    self._check_checkpoint(log, notes[size], size, root)
+        self._check_nodes(log, page.first, b"".join(nodes))
+        return peaks
+
+    def _note_token(self, size: int, root: bytes) -> None:
         if self._token is not None and self._token.size == size:
-            known = isinstance(tree_so_far, bytes)
-            self._token_root = tree_so_far if known else tree_so_far.root()
+            self._token_root = root
 
-    def _check_row(self, row: tuple, labels: dict[str, str]) -> None:
-        index, leaf, record_id, time, spki, payload, signature = row
-        try:
-            said = parse_object(_bytes(leaf), "the leaf")
-            if said.get("type") == "predecessor/1":
-                self._check_predecessor(index, said)
-                return
-            if said.get("type") != "entry/1":
-                self.problem(f"the leaf is of an unknown type: {brief(said.get('type'))}", index)
-                return
-            if record_id is None or spki is None:
-                self.problem("the entry has lost its record and signer", index)
-                return
-            if said.get("payload") != record_id.hex():
-                self.problem("its leaf names another record", index, record_id)
-            if payload is None:
-                self._report.erased += 1
-                if said.get("signer") != PublicKey.from_spki(spki).fingerprint:
-                    self.problem("its leaf names another signer", index, record_id)
-                return
-            signer = PublicKey.from_spki(spki).fingerprint
-            envelope = Envelope(_bytes(payload), ((signer, _bytes(signature)),))
-            if entry_leaf(envelope, signer) != leaf:
-                self.problem(_difference(said, envelope, signer), index, record_id)
-            _check_index(envelope.payload, time, labels)
-        except NotaryError as error:
-            self.problem(error.reason, index, record_id)
-        except (TypeError, AttributeError, ValueError, LookupError) as error:
-            self.problem(f"the entry is damaged: {error}", index, record_id)
-
-    def _check_nodes(self, log: LogReader, first: int, nodes: list[bytes]) -> None:
-        start = tree.node_count(first)
-        stored = dict(
-            log.query(
-                "SELECT position, hash FROM nodes WHERE position >= ? AND position < ?",
-                start,
-                start + len(nodes),
-            )
+    def _check_nodes(self, log: LogReader, first: int, nodes: bytes) -> None:
+        start, count = tree.node_count(first), len(nodes) // 32
+        rows = log.query(
+            "SELECT position, hash FROM nodes WHERE position >= ? AND position < ?"
+            " ORDER BY position",
+            start,
+            start + count,
         )
-        if list(stored.values()) == nodes and len(stored) == len(nodes):
-            return
-        for position, node in enumerate(nodes, start):
-            if stored.get(position) != node:
+        if len(rows) == count:
+            try:
+                if b"".join([stored for _, stored in rows]) == nodes:
+                    return
+            except TypeError:
+                pass
+        known = dict(rows)
+        for place in range(count):
+            if known.get(start + place) != nodes[32 * place : 32 * place + 32]:
                 index = first
-                while tree.node_count(index + 1) <= position:
+                while tree.node_count(index + 1) <= start + place:
                     index += 1
                 self.problem("a node of the tree is not the one the leaves up to it make", index)
                 return
 
-    def _check_checkpoint(self, log: LogReader, note: str, frontier: tree.Frontier) -> None:
+    def _check_checkpoint(self, log: LogReader, note: str, size: int, root: bytes) -> None:
         self._report.checkpoints += 1
-        size, root = frontier.size, frontier.root()
         try:
             if type(note) is not str:
                 raise LogCorrupt("it is not text")
@@ -223,12 +205,16 @@ class _LogCheck:
                 f" entries {root.hex()[:16]}…"
             )
 
-    def _check_end(self, log: LogReader, size: int) -> None:
-        """That the log did not once hold more than it does, or something else."""
-        self._report.entries += size
+    def _check_end(self, log: LogReader, size: int, records: int) -> None:
+        """That the log did not once hold more than it does, or something else, and that every
+        record can be found by its id."""
         nodes = log.query("SELECT count(*) FROM nodes WHERE position >= ?", tree.node_count(size))
         if nodes[0][0]:
             self.problem(f"{nodes[0][0]} nodes of the tree belong to no entry")
+        for number, index, record_id in log.query(_STRAY_RECORDS, records):
+            self.problem(f"record {number} belongs to no entry", index, record_id)
+        for number, index, record_id in log.query(_NOT_FOUND):
+            self.problem(f"record {number} is not found by its id", index, record_id)
         for (beyond,) in log.query("SELECT size FROM checkpoints WHERE size > ?", size):
             self.problem(f"a checkpoint of size {beyond} was signed, but {size} entries are here")
         token = self._token
@@ -258,89 +244,34 @@ class _LogCheck:
                 self.problem(f"{path.name} is not the log this one goes on from any more", index)
 
     def _check_private(self, log: LogReader, private: PrivateReader) -> None:
-        logged = "SELECT idx, record_id FROM records WHERE idx >= ? AND idx <= ?"
+        logged = "SELECT number, entry, record_id FROM records WHERE number >= ? AND number <= ?"
         after = -1
         while kept := private.records(after, _PAGE):
             first, after = kept[0][0], kept[-1][0]
             theirs = dict(kept)
-            for index, record_id in log.query(logged, first, after):
-                if theirs.get(index, record_id) != record_id:
+            for number, index, record_id in log.query(logged, first, after):
+                if theirs.get(number, record_id) != record_id:
                     self.problem("its private parts are another record's", index, record_id)
-        for index, name in private.dangling():
-            self.problem(f"its private file {name} is missing", index, _record_id(log, index))
+        for number, name in private.dangling():
+            self.problem(f"its private file {name} is missing", *_place(log, number))
         last = 0
         while files := private.files(last, _PAGE):
             for file, sha256 in files:
                 try:
                     private.content(file, sha256)
                 except LogCorrupt:
-                    for index, name in private.users(file):
-                        what = f"its private file {name} is damaged"
-                        self.problem(what, index, _record_id(log, index))
+                    for number, name in private.users(file):
+                        self.problem(f"its private file {name} is damaged", *_place(log, number))
             last = files[-1][0]
 
 
-def _pages(log: LogReader) -> Iterator[list[tuple]]:
-    start = 0
-    while rows := log.query(_ROWS, start, start + _PAGE - 1):
-        yield rows
-        start += _PAGE
-    beyond = log.query("SELECT min(idx) FROM entries WHERE idx >= ?", start)[0][0]
-    if beyond is not None:
-        yield log.query(_ROWS, beyond, beyond)
-
-
-def _checkpoints(log: LogReader, first: int) -> dict[int, str]:
-    """The notes of the checkpoints whose last entry is on a page, by size."""
+def _checkpoints(log: LogReader, first: int, last: int) -> dict[int, str]:
+    """The notes of the checkpoints of more than ``first`` and up to ``last`` entries, by size."""
     sql = "SELECT size, note FROM checkpoints WHERE size > ? AND size <= ?"
-    return dict(log.query(sql, first, first + _PAGE))
+    return dict(log.query(sql, first, last))
 
 
-def _record_id(log: LogReader, index: int) -> bytes | None:
-    rows = log.query("SELECT record_id FROM records WHERE idx = ?", index)
-    return rows[0][0] if rows else None
-
-
-def _labels(log: LogReader, first: int) -> dict[int, dict[str, str]]:
-    """The labels of the entries of a page by index."""
-    found: dict[int, dict[str, str]] = {}
-    sql = "SELECT idx, key, value FROM labels WHERE idx >= ? AND idx < ?"
-    for index, key, value in log.query(sql, first, first + _PAGE):
-        found.setdefault(index, {})[key] = value
-    return found
-
-
-def _bytes(value: object) -> bytes:
-    """A stored value as bytes: SQLite lets a hand that edits it turn bytes into text, which is
-    judged as such, or into a number, which is LogCorrupt."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
-    if type(value) is not bytes:
-        raise LogCorrupt(f"{type(value).__name__} is stored where bytes belong")
-    return value
-
-
-def _difference(said: dict, envelope: Envelope, signer: str) -> str:
-    ((_, signature),) = envelope.signatures
-    if said.get("payload") != envelope.record_id:
-        return "its statement is not the one its leaf names"
-    if said.get("signature") != hashlib.sha256(signature).hexdigest():
-        return "its signature is not the one its leaf names"
-    if said.get("signer") != signer:
-        return "its signer is not the one its leaf names"
-    return "its leaf is not in its one form"
-
-
-def _check_index(payload: bytes, time: str, labels: dict[str, str]) -> None:
-    """What the record is listed by must be what its statement says, where it says so."""
-    try:
-        predicate = msgspec.json.decode(payload)["predicate"]
-        signed_labels = predicate["record"]["labels"]
-        times = (predicate["time"]["start"], predicate["time"]["end"])
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-        return
-    if labels != signed_labels:
-        shown = brief(labels)
-        raise LogCorrupt(f"it is listed under other labels than it was signed with: {shown}")
-    if time not in times:
-        raise LogCorrupt(f"it is listed under another time than it was signed with: {brief(time)}")
+def _place(log: LogReader, number: int) -> tuple[int | None, bytes | None]:
+    """The entry and the id of a record, as far as they are known."""
+    rows = log.query("SELECT entry, record_id FROM records WHERE number = ?", number)
+    return rows[0] if rows else (None, None)

@@ -128,7 +128,7 @@ def _go_on(path: Path, lock: int, opened: list[LogStore | PrivateStore]) -> Clai
     opened.append(private)
     if not _continues(store, custody):
         return None
-    private.forget_from(store.size())
+    private.forget_from(store.next_number)
     # A log whose token cannot be written cannot be signed on, and this is the time to know.
     custody.advance(*store.head())
     return Claim(path, store, private, custody, lock)

@@ -9,29 +9,33 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import os
 import sqlite3
 import sys
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ..errors import NotaryError
 from ..statement import envelope as dsse
+from ..statement.batch import BatchStatement
 from . import forks
 from .checkpoint import Checkpoint
 from .claim import Claim, claim
 from .jobs import EntryRef, Prepared, Ticket
-from .store import Entry
+from .store import Entry, Item
 
 QUEUE_JOBS = 4096
 QUEUE_BYTES = 2**30  # of values kept with the jobs
-BATCH_JOBS = 256
+BATCH_JOBS = 1024
 BATCH_BYTES = 64 * 2**20
 # How long an idle writer lets jobs gather, unless somebody waits for one: a commit costs as much
 # for one record as for many, and where calls follow each other it competes with them.
 GATHER_SECONDS = 0.05
+# The same where records are to be signed together and there are not enough of them yet.
+GATHER_TOGETHER_SECONDS = 1.0
 _NAME_A_FOLDER = "free space there, or name another folder (TORCHNOTARY_LOG)"
 
 
@@ -126,9 +130,12 @@ class Committer:
     def _next_batch(self, *, gather: bool) -> tuple[list[Ticket], bool]:
         """What has gathered, at least one ticket unless the end mark came first."""
         item = self.queue.get()
+        together = 1 if item is None else getattr(item.job, "sign_every", 1)
+        # Whoever waits says so after queueing: what they wait for is in this batch or before. So
+        # does whoever queues the last of those that are signed together.
         if gather:
-            # Whoever waits says so after queueing: what they wait for is in this batch or before.
-            self._awaited.wait(GATHER_SECONDS)
+            lacking = together > self.queue.qsize() + 1
+            self._awaited.wait(GATHER_TOGETHER_SECONDS if lacking else GATHER_SECONDS)
         self._awaited.clear()
         batch: list[Ticket] = []
         while item is not None:
@@ -147,30 +154,30 @@ class Committer:
 
     def _process(self, batch: list[Ticket]) -> None:
         built: list[_Built] = []
-        weight = 0
+        weight, origin = 0, ""
         for ticket in batch:
             if ticket.job is None:
                 self._commit(built)
                 built, weight = [], 0
                 ticket.settle(None)
                 continue
+            if not built:
+                # A statement names its log, so the log is claimed before it is built; within a
+                # batch of statements it does not change.
+                try:
+                    with forks.gate:
+                        origin = self._claim_anew().custody.origin
+                except BaseException as error:
+                    ticket.settle(None, _explained(error, self.folder))
+                    continue
             try:
-                with forks.gate:
-                    # A statement names its log, so the log is claimed before it is built; within
-                    # a batch of statements it does not change.
-                    origin = self._claim(anew=not built).custody.origin
-            except BaseException as error:
-                ticket.settle(None, _explained(error, self.folder))
-                continue
-            try:
-                prepared = ticket.job.build(origin)
-                envelope = dsse.sign(prepared.payload, prepared.signer)
+                one = _Built(ticket, ticket.job.build(origin))
             except BaseException as error:
                 # Not even a SystemExit may end the thread others wait for.
                 ticket.settle(None, error)
                 continue
-            built.append(_Built(ticket, prepared, envelope))
-            weight += prepared.private.nbytes if prepared.private else 0
+            built.append(one)
+            weight += one.prepared.private.nbytes if one.prepared.private else 0
             if weight >= BATCH_BYTES:
                 self._commit(built)
                 built, weight = [], 0
@@ -182,7 +189,7 @@ class Committer:
             return
         try:
             with forks.gate:
-                first, log = self._store(built)
+                refs = self._store(built)
         except BaseException as error:
             with forks.gate:
                 self._release()
@@ -190,31 +197,37 @@ class Committer:
             for item in built:
                 item.ticket.settle(None, failure)
             return
-        for index, item in enumerate(built, start=first):
-            item.ticket.settle(EntryRef(item.envelope.record_id, index, log))
+        for item, ref in zip(built, refs, strict=True):
+            item.ticket.settle(ref)
 
-    def _store(self, built: list[_Built]) -> tuple[int, Path]:
+    def _store(self, built: list[_Built]) -> list[EntryRef]:
         if self.claimed is None or not self.claimed.is_intact():
             raise FileNotFoundError(2, "the log was taken away while records were made for it")
         store, custody = self.claimed.store, self.claimed.custody
+        entries = [_signed(group, custody.origin) for group in _groups(built)]
         private = [
-            (index, item.envelope.record_id, item.prepared.private)
-            for index, item in enumerate(built, start=store.head()[0])
+            (number, item.record_id, item.prepared.private)
+            for number, item in enumerate(built, start=store.next_number)
             if item.prepared.private is not None
         ]
         if private:
             self.claimed.private.put(private)
-        first = store.append(item.entry() for item in built)
+        first = store.append(entries)
         # From here on the entries are durable. The token comes before the signature, so that a
         # restored folder is known to be behind whatever was signed.
         size, root = store.head()
         custody.advance(size, root)
         store.put_checkpoint(size, Checkpoint(custody.origin, size, root).sign(custody.key))
-        return first, self.claimed.path
+        log = self.claimed.path
+        return [
+            EntryRef(item.record_id.hex(), index, log)
+            for index, entry in enumerate(entries, start=first)
+            for item in entry.items
+        ]
 
-    def _claim(self, *, anew: bool) -> Claim:
-        """The log that is written; claimed again where it was lost, if ``anew`` allows that."""
-        if anew and self.claimed is not None and not self.claimed.is_intact():
+    def _claim_anew(self) -> Claim:
+        """The log that is written; claimed again where it was lost."""
+        if self.claimed is not None and not self.claimed.is_intact():
             self._release()
         if self.claimed is None:
             self.claimed = claim(self.folder)
@@ -228,17 +241,46 @@ class Committer:
                 claimed.release()
 
 
-@dataclass(frozen=True)
 class _Built:
-    ticket: Ticket
-    prepared: Prepared
-    envelope: dsse.Envelope
+    """A ticket with what its job prepared."""
 
-    def entry(self) -> Entry:
-        prepared = self.prepared
-        return Entry(
-            self.envelope, prepared.signer.public, prepared.time, prepared.name, prepared.labels
-        )
+    __slots__ = ("ticket", "prepared", "record_id")
+
+    def __init__(self, ticket: Ticket, prepared: Prepared) -> None:
+        dsse.check_size(prepared.payload)
+        self.ticket = ticket
+        self.prepared = prepared
+        self.record_id = hashlib.sha256(prepared.payload).digest()
+
+    def item(self) -> Item:
+        payload, _, time, name, labels, _, _ = self.prepared
+        return Item(payload, self.record_id, time, name, labels)
+
+
+def _groups(built: list[_Built]) -> Iterator[list[_Built]]:
+    """What is signed together: neighbours of one signer, as many as they ask for."""
+    start = 0
+    while start < len(built):
+        first = built[start].prepared
+        end = start + 1
+        while (
+            end < min(start + first.sign_every, len(built))
+            and built[end].prepared.sign_every == first.sign_every
+            and built[end].prepared.signer is first.signer
+        ):
+            end += 1
+        yield built[start:end]
+        start = end
+
+
+def _signed(group: list[_Built], origin: str) -> Entry:
+    """The entry of a group: the record itself where it is one, else a signed batch."""
+    signer = group[0].prepared.signer
+    payload = group[0].prepared.payload
+    if len(group) > 1:
+        payload = BatchStatement.of([item.record_id.hex() for item in group], origin).payload
+    envelope = dsse.sign(payload, signer)
+    return Entry(envelope, signer.public, [item.item() for item in group])
 
 
 _committers: dict[Path, Committer] = {}

@@ -6,18 +6,19 @@ import copy
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import NotaryError
 from ..keys import SigningKey
 from .private import PrivateParts
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What a job wants stored: the statement's bytes, who signs them, and what is kept beside."""
+class Prepared(NamedTuple):
+    """What a job wants stored: the statement's bytes, who signs them, and what is kept beside.
+
+    ``sign_every`` is how many such records, in their order, may be put under one signature.
+    """
 
     payload: bytes
     signer: SigningKey
@@ -25,10 +26,14 @@ class Prepared:
     name: str
     labels: dict[str, str]
     private: PrivateParts | None = None
+    sign_every: int = 1
 
 
 class Job(Protocol):
     """What is submitted. All three are called on the writer thread, jobs in submission order.
+
+    A job may have ``nbytes``, the bytes of values kept with it, and ``sign_every``, how many of
+    its kind the writer shall wait for to sign them together.
 
     ``failed`` is called instead of ``done``, before any later job is built unless both were in
     one batch: then the batch's later jobs, built on this one, fail with it.
@@ -43,8 +48,7 @@ class Job(Protocol):
     def failed(self, error: BaseException) -> None: ...
 
 
-@dataclass(frozen=True)
-class EntryRef:
+class EntryRef(NamedTuple):
     """Where a record went: entry ``index`` of the log in the folder ``log``."""
 
     record_id: str

@@ -9,19 +9,17 @@ from ..statement.lines import canonical
 
 
 def entry_leaf(envelope: Envelope, signer: str) -> bytes:
-    """The leaf of a record: the SHA-256 of its payload, its signature and its signer's SPKI.
+    """The leaf of what was signed: the SHA-256 of its payload, its signature and its signer's SPKI.
 
     ``signer`` is the fingerprint (hex SHA-256 of the SPKI DER) of the key the envelope was
     verified with, or is about to be.
     """
     ((_, signature),) = envelope.signatures
-    return canonical(
-        {
-            "payload": envelope.record_id,
-            "signature": hashlib.sha256(signature).hexdigest(),
-            "signer": signer,
-            "type": "entry/1",
-        }
+    # Written out because a log makes thousands a second; three of its strings are hexadecimal.
+    return b'{"payload":"%b","signature":"%b","signer":"%b","type":"entry/1"}' % (
+        envelope.record_id.encode(),
+        hashlib.sha256(signature).hexdigest().encode(),
+        signer.encode(),
     )
 
 

@@ -21,13 +21,12 @@ PART_BYTES = 16 * 2**20
 _PARTS_A_FILE = 2**16
 _SHARED_FILES = 16
 _SCHEMA = """
-CREATE TABLE records (idx INTEGER PRIMARY KEY, record_id BLOB NOT NULL, secret BLOB NOT NULL,
+CREATE TABLE records (number INTEGER PRIMARY KEY, record_id BLOB NOT NULL, secret BLOB NOT NULL,
                       digests BLOB NOT NULL);
-CREATE INDEX records_by_id ON records (record_id);
 CREATE TABLE files (id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
 CREATE TABLE parts (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE record_files (idx INTEGER, name TEXT, file INTEGER NOT NULL, PRIMARY KEY (idx, name))
-    WITHOUT ROWID;
+CREATE TABLE record_files (number INTEGER, name TEXT, file INTEGER NOT NULL,
+                           PRIMARY KEY (number, name)) WITHOUT ROWID;
 CREATE INDEX record_files_by_file ON record_files (file);
 """
 
@@ -55,7 +54,7 @@ class PrivateEntry:
 
     path: Path
     record_id: str
-    index: int
+    number: int
     secret: bytes
     digests: bytes
     names: tuple[str, ...]
@@ -65,7 +64,7 @@ class PrivateEntry:
         if name not in self.names:
             return None
         with PrivateReader.open(self.path) as store:
-            return store.file(self.index, name)
+            return store.file(self.number, name)
 
     @property
     def evidence(self) -> bytes | None:
@@ -95,33 +94,35 @@ class PrivateReader:
     def _rows(self, sql: str, *values: object) -> list[tuple]:
         return database.read(self._connection, database_path(self.path), sql, values)
 
-    def get(self, record_id: str) -> PrivateEntry | None:
+    def get(self, number: int, record_id: str) -> PrivateEntry | None:
+        """What is kept of record ``number``; None where nothing, or where that is another one."""
         rows = self._rows(
-            "SELECT idx, secret, digests FROM records WHERE record_id = ? ORDER BY idx",
+            "SELECT secret, digests FROM records WHERE number = ? AND record_id = ?",
+            number,
             bytes.fromhex(record_id),
         )
         if not rows:
             return None
-        index, secret, digests = rows[0]
+        secret, digests = rows[0]
         if type(secret) is not bytes or type(digests) is not bytes:
             raise LogCorrupt(
-                f"the private parts of entry {index} in {self.path} are damaged",
+                f"the private parts of record {number} in {self.path} are damaged",
                 next_step="torchnotary log check",
             )
-        named = self._rows("SELECT name FROM record_files WHERE idx = ? ORDER BY name", index)
+        named = self._rows("SELECT name FROM record_files WHERE number = ? ORDER BY name", number)
         names = tuple(name for (name,) in named)
-        return PrivateEntry(self.path, record_id, index, secret, digests, names)
+        return PrivateEntry(self.path, record_id, number, secret, digests, names)
 
-    def file(self, index: int, name: str) -> bytes:
-        """A file of the record at ``index``; LogCorrupt where its SHA-256 is not what it was."""
+    def file(self, number: int, name: str) -> bytes:
+        """A file of record ``number``; LogCorrupt where its SHA-256 is not what it was."""
         rows = self._rows(
             "SELECT f.id, f.sha256 FROM record_files r JOIN files f ON f.id = r.file"
-            " WHERE r.idx = ? AND r.name = ?",
-            index,
+            " WHERE r.number = ? AND r.name = ?",
+            number,
             name,
         )
         if not rows:
-            raise LogCorrupt(f"the private store {self.path} lacks {name} of entry {index}")
+            raise LogCorrupt(f"the private store {self.path} lacks {name} of record {number}")
         return self.content(*rows[0])
 
     def content(self, file: int, sha256: bytes) -> bytes:
@@ -152,20 +153,24 @@ class PrivateReader:
         )
 
     def users(self, file: int) -> list[tuple[int, str]]:
-        """The (index, name) under which records refer to a file."""
-        return self._rows("SELECT idx, name FROM record_files WHERE file = ? ORDER BY idx", file)
+        """The (number, name) under which records refer to a file."""
+        return self._rows(
+            "SELECT number, name FROM record_files WHERE file = ? ORDER BY number", file
+        )
 
     def dangling(self) -> list[tuple[int, str]]:
-        """The (index, name) of every file that a record refers to but nobody kept."""
+        """The (number, name) of every file that a record refers to but nobody kept."""
         return self._rows(
-            "SELECT idx, name FROM record_files WHERE file NOT IN (SELECT id FROM files)"
-            " ORDER BY idx"
+            "SELECT number, name FROM record_files WHERE file NOT IN (SELECT id FROM files)"
+            " ORDER BY number"
         )
 
     def records(self, after: int, count: int) -> list[tuple[int, bytes]]:
-        """The next ``count`` records as (index in the log, record id)."""
+        """The next ``count`` records as (number in the log, record id)."""
         return self._rows(
-            "SELECT idx, record_id FROM records WHERE idx > ? ORDER BY idx LIMIT ?", after, count
+            "SELECT number, record_id FROM records WHERE number > ? ORDER BY number LIMIT ?",
+            after,
+            count,
         )
 
 
@@ -188,21 +193,27 @@ class PrivateStore(PrivateReader):
         file = database_path(path)
         return cls(path, database.open_writer(file, APPLICATION_ID, _SCHEMA, secure_delete=True))
 
-    def put(self, parts: Iterable[tuple[int, str, PrivateParts]]) -> None:
-        """Keeps the private parts of (index, record id, parts) durably, all or none."""
+    def put(self, parts: Iterable[tuple[int, bytes, PrivateParts]]) -> None:
+        """Keeps the private parts of (number, record id, parts) durably, all or none."""
         with database.transaction(self._connection, self._shared.clear):
-            for index, record_id, part in parts:
-                self._put(index, record_id, part)
+            records, files = [], []
+            for number, record_id, part in parts:
+                records.append((number, record_id, part.secret, part.digests))
+                files += [(number, name, self._file(data)) for name, data in part.files.items()]
+                if part.evidence is not None:
+                    files.append((number, "evidence.safetensors", self._file(part.evidence)))
+            database.insert(self._connection, "records", records)
+            database.insert(self._connection, "record_files", files)
 
-    def forget_from(self, index: int) -> None:
-        """Erases what was kept for entries that never got into the log."""
-        stale = self._rows("SELECT 1 FROM records WHERE idx >= ? LIMIT 1", index)
+    def forget_from(self, number: int) -> None:
+        """Erases what was kept for records that never got into the log."""
+        stale = self._rows("SELECT 1 FROM records WHERE number >= ? LIMIT 1", number)
         if not stale:
             return
         self._shared.clear()
         with database.transaction(self._connection):
-            self._connection.execute("DELETE FROM records WHERE idx >= ?", (index,))
-            self._connection.execute("DELETE FROM record_files WHERE idx >= ?", (index,))
+            self._connection.execute("DELETE FROM records WHERE number >= ?", (number,))
+            self._connection.execute("DELETE FROM record_files WHERE number >= ?", (number,))
             unused = self._rows(
                 "SELECT id FROM files WHERE id NOT IN (SELECT file FROM record_files)"
             )
@@ -212,19 +223,6 @@ class PrivateStore(PrivateReader):
                     "DELETE FROM parts WHERE id >= ? AND id < ?", (first, first + _PARTS_A_FILE)
                 )
                 self._connection.execute("DELETE FROM files WHERE id = ?", (file,))
-
-    def _put(self, index: int, record_id: str, parts: PrivateParts) -> None:
-        self._connection.execute(
-            "INSERT INTO records VALUES (?, ?, ?, ?)",
-            (index, bytes.fromhex(record_id), parts.secret, parts.digests),
-        )
-        files = dict(parts.files)
-        if parts.evidence is not None:
-            files["evidence.safetensors"] = parts.evidence
-        self._connection.executemany(
-            "INSERT INTO record_files VALUES (?, ?, ?)",
-            [(index, name, self._file(data)) for name, data in files.items()],
-        )
 
     def _file(self, data: bytes) -> int:
         """The id of the file with these bytes, kept now if it is new."""

@@ -110,7 +110,7 @@ def private_entry(entry: StoredEntry) -> PrivateEntry | None:
     if not database_path(entry.log).exists():
         return None
     with PrivateReader.open(entry.log) as store:
-        return store.get(entry.record_id)
+        return store.get(entry.number, entry.record_id)
 
 
 def normal_time(text: str) -> str:
@@ -141,7 +141,11 @@ def _bundle(log: LogReader, entry: StoredEntry) -> dict[str, Any]:
     size, note = checkpoint
     proof = TlogProof(entry.index, tuple(log.inclusion_proof(entry.index, size)), note)
     bundle = Bundle(
-        entry.envelope, entry.public_key.spki, entry.log_public_key.spki, proof.to_text()
+        entry.envelope,
+        entry.public_key.spki,
+        entry.log_public_key.spki,
+        proof.to_text(),
+        log.batch_part(entry),
     )
     return bundle.to_json()
 

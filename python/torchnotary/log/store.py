@@ -1,46 +1,62 @@
-"""One log's entries, tree nodes and checkpoints in SQLite, appended in one transaction.
+"""One log's entries, tree nodes, records and checkpoints in SQLite, appended in one transaction.
 
-The leaf and the nodes stay for ever; envelopes, labels and names lie in tables of their own,
-since they alone can be erased.
+An entry is what was signed: one record's payload, or a batch statement over many records. The
+leaf and the nodes stay for ever; payloads, signatures, labels and names can be erased.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from .. import merkle
 from ..errors import LogCorrupt, NotaryError
 from ..keys import PublicKey
+from ..statement.batch import BatchPart, record_line
 from ..statement.envelope import Envelope
 from . import database, tree
 from .checkpoint import origin_of
 from .leaf import entry_leaf, leaf_hash
 
 APPLICATION_ID = 0x746E4C31
+# An entry's payload is there for batches only: that of a single record is in its record. Records
+# are numbered in the order of their entries, so those of a batch are count ones from first on.
+# Ids are random, so their index is cut into buckets of consecutive records, to be written in
+# one place; a prefix is an id's first 8 bytes.
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
-CREATE TABLE entries (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
+CREATE TABLE entries (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, signer INTEGER, first INTEGER,
+                      count INTEGER, signature BLOB, payload BLOB);
 CREATE TABLE nodes (position INTEGER PRIMARY KEY, hash BLOB NOT NULL);
 CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
 CREATE TABLE signers (id INTEGER PRIMARY KEY, spki BLOB NOT NULL UNIQUE);
-CREATE TABLE records (idx INTEGER PRIMARY KEY, record_id BLOB NOT NULL, signer INTEGER NOT NULL,
-                      time TEXT NOT NULL, name TEXT NOT NULL);
-CREATE INDEX records_by_id ON records (record_id);
+CREATE TABLE records (number INTEGER PRIMARY KEY, entry INTEGER NOT NULL, record_id BLOB NOT NULL,
+                      time TEXT NOT NULL, name TEXT NOT NULL, payload BLOB);
 CREATE INDEX records_by_time ON records (time);
-CREATE TABLE labels (key TEXT, value TEXT, idx INTEGER, PRIMARY KEY (key, value, idx))
+CREATE TABLE ids (bucket INTEGER, prefix INTEGER, number INTEGER,
+                  PRIMARY KEY (bucket, prefix, number)) WITHOUT ROWID;
+CREATE TABLE labels (key TEXT, value TEXT, number INTEGER, PRIMARY KEY (key, value, number))
     WITHOUT ROWID;
-CREATE INDEX labels_by_entry ON labels (idx);
-CREATE TABLE envelopes (idx INTEGER PRIMARY KEY, payload BLOB NOT NULL, signature BLOB NOT NULL);
+CREATE INDEX labels_by_record ON labels (number);
 """
 _PAGE = 1000
-# Tree positions, about twice the index, must fit SQLite's integers.
+# Tree positions must fit SQLite's integers.
 _MAX_ENTRIES = 2**61
+_BUCKET_BITS = 15
 _ROW = (
-    "SELECT r.idx, r.record_id, r.time, r.name, s.spki, e.payload, e.signature"
-    " FROM records r JOIN signers s ON s.id = r.signer LEFT JOIN envelopes e ON e.idx = r.idx"
+    "SELECT r.number, r.entry, r.record_id, r.time, r.name, r.payload, s.spki, e.first, e.count,"
+    " e.signature, e.payload FROM records r LEFT JOIN entries e ON e.idx = r.entry"
+    " LEFT JOIN signers s ON s.id = e.signer"
+)
+_BY_PREFIX = (
+    "WITH RECURSIVE buckets(n) AS (SELECT min(bucket) FROM ids UNION ALL"
+    " SELECT (SELECT min(bucket) FROM ids WHERE bucket > n) FROM buckets WHERE n IS NOT NULL)"
+    " SELECT r.record_id, r.number FROM buckets b"
+    " JOIN ids i ON i.bucket = b.n AND i.prefix BETWEEN ? AND ?"
+    " JOIN records r ON r.number = i.number WHERE r.record_id BETWEEN ? AND ?"
 )
 
 
@@ -52,25 +68,52 @@ class Ambiguous(NotaryError):
         return cls(f"two records begin with {record_id}", next_step="give more digits of the id")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A record to append: its envelope, who signed it, and what it can be found by."""
+class Item(NamedTuple):
+    """A record to append: its statement, the SHA-256 of that, and what it can be found by."""
+
+    payload: bytes
+    record_id: bytes
+    time: str
+    name: str
+    labels: Mapping[str, str]
+
+
+class Entry(NamedTuple):
+    """What was signed: one record (whose payload the envelope has), or a batch of them."""
 
     envelope: Envelope
     signer: PublicKey
-    time: str
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
+    items: Sequence[Item]
+
+    @classmethod
+    def single(
+        cls,
+        envelope: Envelope,
+        signer: PublicKey,
+        time: str,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+    ) -> Entry:
+        """The entry of a record that is signed by itself."""
+        record_id = bytes.fromhex(envelope.record_id)
+        return cls(envelope, signer, (Item(envelope.payload, record_id, time, name, labels or {}),))
 
 
 @dataclass(frozen=True)
 class StoredEntry:
-    """A record in the log ``log`` (its folder); ``envelope`` is None once it was erased."""
+    """Record ``number`` of the log ``log`` (its folder), in the log's entry ``index``.
+
+    ``payload`` and ``envelope`` are None once they were erased. ``batch`` is the first number and
+    the count of the records that the envelope was signed for together; None for one alone.
+    """
 
     record_id: str
     index: int
+    number: int
     log: Path
+    payload: bytes | None
     envelope: Envelope | None
+    batch: tuple[int, int] | None
     public_key: PublicKey
     log_public_key: PublicKey
     labels: dict[str, str]
@@ -136,7 +179,13 @@ class LogReader:
             )
         return last + 1
 
+    def record_count(self) -> int:
+        """How many records the entries are of."""
+        return self._one("SELECT coalesce(max(number), -1) FROM records")[0] + 1
+
     def read_node(self, level: int, index: int) -> bytes:
+        if level == 0:
+            return leaf_hash(self.leaf(index))
         row = self._one("SELECT hash FROM nodes WHERE position = ?", tree.position(level, index))
         if row is None or type(row[0]) is not bytes or len(row[0]) != 32:
             raise LogCorrupt(
@@ -174,60 +223,82 @@ class LogReader:
         """The record of this id, or of this unambiguous beginning of one (8 digits or more)."""
         low = bytes.fromhex(record_id + "0" * (64 - len(record_id)))
         high = bytes.fromhex(record_id + "f" * (64 - len(record_id)))
-        ids = self.query(
-            "SELECT DISTINCT record_id FROM records WHERE record_id BETWEEN ? AND ? LIMIT 2",
-            low,
-            high,
-        )
-        if not ids:
+        found: dict[bytes, int] = {}
+        # A prefix is signed for SQLite, so a range of ids can be two of them.
+        for first, end in _signed_ranges(low, high):
+            for found_id, number in self.query(_BY_PREFIX, first, end, low, high):
+                found[found_id] = min(number, found.get(found_id, number))
+        if not found:
             return None
-        if len(ids) > 1:
+        if len(found) > 1:
             raise Ambiguous.of(record_id)
-        row = self._one(f"{_ROW} WHERE r.record_id = ? ORDER BY r.idx LIMIT 1", ids[0][0])
-        if row is None:
-            raise LogCorrupt(
-                f"the log {self.path} has lost the signer of the record {ids[0][0].hex()}",
-                next_step="torchnotary log check",
-            )
-        return self._stored(row)
+        ((_, number),) = found.items()
+        return self._stored(self._one(f"{_ROW} WHERE r.number = ?", number))
 
     def records(self, labels: Mapping[str, str], since: str | None) -> Iterator[StoredEntry]:
         """Records that carry all ``labels``, from ``since`` (in the form it was stored) on."""
-        where, values = ["r.idx > ?"], []
+        where, values = ["r.number > ?"], []
         for key, value in labels.items():
-            where.append("r.idx IN (SELECT idx FROM labels WHERE key = ? AND value = ?)")
+            where.append("r.number IN (SELECT number FROM labels WHERE key = ? AND value = ?)")
             values += [key, value]
         if since is not None:
             where.append("r.time >= ?")
             values.append(since)
         # By pages, so that a long list needs little memory and holds no transaction open.
-        sql = f"{_ROW} WHERE {' AND '.join(where)} ORDER BY r.idx LIMIT {_PAGE}"
+        sql = f"{_ROW} WHERE {' AND '.join(where)} ORDER BY r.number LIMIT {_PAGE}"
         last = -1
         while rows := self.query(sql, last, *values):
             yield from map(self._stored, rows)
             last = rows[-1][0]
 
+    def batch_part(self, stored: StoredEntry) -> BatchPart | None:
+        """The record's place in its batch, with the proof of it; None for one signed alone."""
+        if stored.batch is None:
+            return None
+        first, count = stored.batch
+        rows = self.query(
+            "SELECT record_id FROM records WHERE number >= ? AND number < ? ORDER BY number",
+            first,
+            first + count,
+        )
+        place = stored.number - first
+        if len(rows) != count or rows[place][0].hex() != stored.record_id:
+            raise LogCorrupt(
+                f"entry {stored.index} of the log {self.path} lacks records of its batch",
+                expected=count,
+                actual=len(rows),
+                next_step="torchnotary log check",
+            )
+        lines = [record_line(record_id.hex()) for (record_id,) in rows]
+        return BatchPart(stored.payload, place, tuple(merkle.inclusion_proof(lines, place)))
+
     def _stored(self, row: tuple) -> StoredEntry:
-        index, record_id, time, name, spki, payload, signature = row
+        number, index, record_id, time, name, payload, spki, first, count, signature, signed = row
         try:
+            if spki is None:
+                raise LogCorrupt(f"the signer of the record {record_id.hex()} is lost")
             signer = PublicKey.from_spki(spki)
             envelope = None
-            if payload is not None:
-                envelope = Envelope(payload, ((signer.fingerprint, signature),))
+            if signature is not None and payload is not None:
+                own = payload if signed is None else signed
+                envelope = Envelope(own, ((signer.fingerprint, signature),))
             return StoredEntry(
                 record_id=record_id.hex(),
                 index=index,
+                number=number,
                 log=self.path,
+                payload=payload,
                 envelope=envelope,
+                batch=None if signed is None else (first, count),
                 public_key=signer,
                 log_public_key=self.public_key,
-                labels=dict(self.query("SELECT key, value FROM labels WHERE idx = ?", index)),
+                labels=dict(self.query("SELECT key, value FROM labels WHERE number = ?", number)),
                 time=time,
                 name=name,
             )
         except (NotaryError, AttributeError, TypeError, ValueError) as error:
             raise LogCorrupt(
-                f"entry {index} of the log {self.path} is damaged: {error}",
+                f"record {number} of the log {self.path} is damaged: {error}",
                 next_step="torchnotary log check",
             ) from None
 
@@ -238,7 +309,8 @@ class LogStore(LogReader):
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         super().__init__(path, connection)
         self._frontier = tree.Frontier.load(self.size(), self.read_node)
-        self._signers: dict[bytes, int] = {}
+        self._records = self.record_count()
+        self._signers: dict[PublicKey, int] = {}
 
     @classmethod
     def create(cls, path: Path, key: PublicKey) -> None:
@@ -265,25 +337,29 @@ class LogStore(LogReader):
         return self._frontier.size, self._frontier.root()
 
     def append(self, entries: Iterable[Entry]) -> int:
-        """Appends records durably, all or none; returns the first one's index."""
-        frontier, rows = self._frontier.copy(), _Rows()
+        """Appends entries durably, all or none; returns the first one's index."""
+        frontier, rows = self._frontier.copy(), _Rows(self._records)
         with self._transaction():
             for entry in entries:
-                leaf = entry_leaf(entry.envelope, entry.signer.fingerprint)
-                index = rows.add_leaf(frontier, leaf)
-                rows.add_record(index, entry, self._signer_id(entry.signer))
+                rows.add(frontier, entry, self._signer_id(entry.signer))
             rows.write(self._connection)
         first, self._frontier = self._frontier.size, frontier
+        self._records = rows.next_number
         return first
 
     def append_leaf(self, leaf: bytes) -> int:
         """Appends a leaf that is no record (a predecessor's checkpoint); returns its index."""
-        frontier, rows = self._frontier.copy(), _Rows()
+        frontier, rows = self._frontier.copy(), _Rows(self._records)
         with self._transaction():
-            index = rows.add_leaf(frontier, leaf)
+            index = rows.add_leaf(frontier, leaf, None, None, None, None, None)
             rows.write(self._connection)
         self._frontier = frontier
         return index
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next record gets."""
+        return self._records
 
     def put_checkpoint(self, size: int, note: str) -> None:
         """Keeps a signed checkpoint. It need not be durable: signing again gives the same bytes."""
@@ -296,43 +372,66 @@ class LogStore(LogReader):
             self._connection.execute("PRAGMA synchronous=FULL")
 
     def _signer_id(self, key: PublicKey) -> int:
-        if key.raw not in self._signers:
+        known = self._signers.get(key)
+        if known is None:
             self._connection.execute("INSERT OR IGNORE INTO signers (spki) VALUES (?)", (key.spki,))
-            row = self._one("SELECT id FROM signers WHERE spki = ?", key.spki)
-            self._signers[key.raw] = row[0]
-        return self._signers[key.raw]
+            known = self._one("SELECT id FROM signers WHERE spki = ?", key.spki)[0]
+            self._signers[key] = known
+        return known
 
     def _transaction(self):
         return database.transaction(self._connection, self._signers.clear)
 
 
 class _Rows:
-    """The rows of one transaction, gathered so that each table is written by one statement."""
+    """The rows of one transaction, gathered so that each table is written at once."""
 
-    def __init__(self) -> None:
-        self._leaves: list[tuple] = []
+    def __init__(self, next_number: int) -> None:
+        self.next_number = next_number
+        self._entries: list[tuple] = []
         self._nodes: list[tuple] = []
         self._records: list[tuple] = []
+        self._ids: list[tuple] = []
         self._labels: list[tuple] = []
-        self._envelopes: list[tuple] = []
 
-    def add_leaf(self, frontier: tree.Frontier, leaf: bytes) -> int:
+    def add_leaf(self, frontier: tree.Frontier, leaf: bytes, *columns: Any) -> int:
         index = frontier.size
         first = tree.node_count(index)
-        self._leaves.append((index, leaf))
+        self._entries.append((index, leaf, *columns))
         self._nodes.extend(enumerate(frontier.append(leaf_hash(leaf)), start=first))
         return index
 
-    def add_record(self, index: int, entry: Entry, signer: int) -> None:
-        record_id = bytes.fromhex(entry.envelope.record_id)
-        ((_, signature),) = entry.envelope.signatures
-        self._records.append((index, record_id, signer, entry.time, entry.name))
-        self._envelopes.append((index, entry.envelope.payload, signature))
-        self._labels.extend((key, value, index) for key, value in entry.labels.items())
+    def add(self, frontier: tree.Frontier, entry: Entry, signer: int) -> None:
+        envelope, key, items = entry
+        ((_, signature),) = envelope.signatures
+        signed = envelope.payload if envelope.payload is not items[0].payload else None
+        leaf = entry_leaf(envelope, key.fingerprint)
+        number = self.next_number
+        index = self.add_leaf(frontier, leaf, signer, number, len(items), signature, signed)
+        for payload, record_id, time, name, labels in items:
+            self._records.append((number, index, record_id, time, name, payload))
+            self._ids.append((number >> _BUCKET_BITS, _prefix(record_id), number))
+            if labels:
+                self._labels.extend((key, value, number) for key, value in labels.items())
+            number += 1
+        self.next_number = number
 
     def write(self, connection: sqlite3.Connection) -> None:
-        connection.executemany("INSERT INTO entries VALUES (?, ?)", self._leaves)
-        connection.executemany("INSERT INTO nodes VALUES (?, ?)", self._nodes)
-        connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", self._records)
-        connection.executemany("INSERT INTO envelopes VALUES (?, ?, ?)", self._envelopes)
-        connection.executemany("INSERT INTO labels VALUES (?, ?, ?)", self._labels)
+        database.insert(connection, "entries", self._entries)
+        database.insert(connection, "nodes", self._nodes)
+        database.insert(connection, "records", self._records)
+        database.insert(connection, "ids", sorted(self._ids))
+        database.insert(connection, "labels", self._labels)
+
+
+def _prefix(record_id: bytes) -> int:
+    """An id's first 8 bytes as the signed integer that SQLite keeps."""
+    return int.from_bytes(record_id[:8], "big", signed=True)
+
+
+def _signed_ranges(low: bytes, high: bytes) -> list[tuple[int, int]]:
+    """The prefixes of the ids from ``low`` to ``high``, as ranges of signed integers."""
+    first, last = _prefix(low), _prefix(high)
+    if first <= last:
+        return [(first, last)]
+    return [(first, 2**63 - 1), (-(2**63), last)]

@@ -1,9 +1,10 @@
 """The tree of a growing log: where its nodes are stored, and the proofs read from them.
 
-Every complete subtree's root is stored once, in the order it becomes known: after leaf i come
+Every complete subtree's root is stored once, in the order it becomes known: with leaf i come
 the subtrees that end with it, smallest first (post-order). So appending writes at the end only,
 and a proof reads O(log n) nodes. Nodes are named (level, index): the root of the leaves
-[index · 2^level, (index + 1) · 2^level).
+[index · 2^level, (index + 1) · 2^level). Those of level 0 are hashes of leaves, which are at
+hand; they are not stored.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 def node_count(size: int) -> int:
     """How many nodes a tree of ``size`` leaves has stored."""
-    return 2 * size - size.bit_count()
+    return size - size.bit_count()
 
 
 def position(level: int, index: int) -> int:
-    """The place of a node in the stored order."""
-    return node_count(((index + 1) << level) - 1) + level
+    """The place of a node of level 1 or above in the stored order."""
+    return node_count(((index + 1) << level) - 1) + level - 1
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -45,17 +46,18 @@ class Frontier:
         return Frontier(self.size, self._peaks)
 
     def append(self, leaf_hash: bytes) -> list[bytes]:
-        """Adds a leaf; returns the nodes that became complete, in the order they are stored."""
-        added = [leaf_hash]
+        """Adds a leaf; returns the nodes above it that became complete, in their stored order."""
+        added, digest = [], leaf_hash
         trailing, self.size = self.size, self.size + 1
         while trailing & 1:
-            added.append(node_hash(self._peaks.pop(), added[-1]))
+            digest = node_hash(self._peaks.pop(), digest)
+            added.append(digest)
             trailing >>= 1
-        self._peaks.append(added[-1])
+        self._peaks.append(digest)
         return added
 
     def root(self) -> bytes:
-        return _fold(self._peaks)
+        return root_of_peaks(self._peaks)
 
 
 def root(read: ReadNode, size: int) -> bytes:
@@ -108,10 +110,11 @@ def _complete(start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _range_root(read: ReadNode, start: int, end: int) -> bytes:
-    return _fold([read(level, index) for level, index in _complete(start, end)])
+    return root_of_peaks([read(level, index) for level, index in _complete(start, end)])
 
 
-def _fold(peaks: list[bytes]) -> bytes:
+def root_of_peaks(peaks: list[bytes]) -> bytes:
+    """The root of a tree whose complete subtrees have the roots ``peaks``, largest first."""
     if not peaks:
         return EMPTY_ROOT
     digest = peaks[-1]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from .. import folders
 from ..errors import NotaryError, Saturated
+from .committer import BATCH_JOBS as MAX_TOGETHER
 from .committer import Committer, attach, detach
 from .jobs import EntryRef, Job, Prepared, Ticket
 
-__all__ = ["EntryRef", "Job", "LogWriter", "Prepared", "Ticket"]
+__all__ = ["MAX_TOGETHER", "EntryRef", "Job", "LogWriter", "Prepared", "Ticket"]
 
 
 class LogWriter:
@@ -47,6 +48,9 @@ class LogWriter:
         ticket = Ticket(committer, job)
         committer.weigh(getattr(job, "nbytes", 0))
         queue.put(ticket)
+        together = getattr(job, "sign_every", 1)
+        if together > 1 and queue.qsize() >= together:
+            committer.hurry()
         if not committer.running:
             committer.start()
         return ticket

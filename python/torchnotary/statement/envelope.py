@@ -95,12 +95,17 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sign(payload: bytes, key: Signer) -> Envelope:
-    """The envelope in which ``key`` signs ``payload``."""
+def check_size(payload: bytes) -> None:
+    """Raises MalformedRecord where a statement is larger than a reader takes."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise MalformedRecord(
             "the statement is too large to sign", expected=MAX_PAYLOAD_BYTES, actual=len(payload)
         )
+
+
+def sign(payload: bytes, key: Signer) -> Envelope:
+    """The envelope in which ``key`` signs ``payload``."""
+    check_size(payload)
     signature = key.sign(pae(PAYLOAD_TYPE, payload))
     return Envelope(payload, ((key.public.fingerprint, signature),))
 
