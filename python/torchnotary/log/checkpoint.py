@@ -53,7 +53,7 @@ class SignedNote:
             raise MalformedRecord(
                 "the note has too many signatures", expected=MAX_SIGNATURES, actual=len(lines)
             )
-        return cls(text + "\n", tuple(_signature_line(line) for line in lines))
+        return cls(text + "\n", tuple(_parse_line(line) for line in lines))
 
     def verify(self, name: str, key: PublicKey, *, alone: bool = False) -> str:
         """The text, once ``key`` under ``name`` is known to have signed it.
@@ -93,8 +93,8 @@ class Checkpoint:
 
     def sign(self, key: SigningKey) -> str:
         """The checkpoint as a note signed by the log's key under the log's origin."""
-        signature = key_id(self.origin, key.public) + key.sign(self.text.encode())
-        return f"{self.text}\n{_DASH} {self.origin} {encode_base64(signature)}\n"
+        own_id = key_id(self.origin, key.public)
+        return f"{self.text}\n{signature_line(self.origin, own_id, key.sign(self.text.encode()))}"
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
@@ -126,7 +126,12 @@ class Checkpoint:
         return checkpoint
 
 
-def _signature_line(line: str) -> tuple[str, bytes, bytes]:
+def signature_line(name: str, key_hash: bytes, signature: bytes) -> str:
+    """The line, with its end, by which a key signs a note."""
+    return f"{_DASH} {name} {encode_base64(key_hash + signature)}\n"
+
+
+def _parse_line(line: str) -> tuple[str, bytes, bytes]:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     if dash != _DASH or not _NAME.fullmatch(name):
