@@ -13,10 +13,11 @@ from ..statement.lines import brief
 
 MAX_NOTE_BYTES = 256 * 2**10
 MAX_SIGNATURES = 64
-_ED25519 = b"\x01"
+ED25519 = b"\x01"
 _DASH = "\u2014"
 _NAME = re.compile(r"[^\s+]+")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+_VKEY = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([0-9A-Za-z+/=]+)")
 
 
 def origin_of(key: PublicKey) -> str:
@@ -24,9 +25,37 @@ def origin_of(key: PublicKey) -> str:
     return f"torchnotary.log/{key.fingerprint[:32]}"
 
 
-def key_id(name: str, key: PublicKey) -> bytes:
-    """The 4 bytes by which a note's signature line names an Ed25519 key."""
-    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + key.raw).digest()[:4]
+def key_id(name: str, key: PublicKey, kind: bytes = ED25519) -> bytes:
+    """The 4 bytes by which a note's signature line names a key for one kind of signature."""
+    return hashlib.sha256(name.encode() + b"\n" + kind + key.raw).digest()[:4]
+
+
+def vkey(name: str, key: PublicKey, kind: bytes = ED25519) -> str:
+    """The verifier key of signed-note, by which people share a key and the name it signs under."""
+    return f"{name}+{key_id(name, key, kind).hex()}+{encode_base64(kind + key.raw)}"
+
+
+def parse_vkey(text: str, kind: bytes = ED25519) -> tuple[str, PublicKey]:
+    """Name and key of a verifier key; MalformedRecord for anything but its one spelling."""
+    found = _VKEY.fullmatch(text)
+    if not found:
+        raise MalformedRecord("not a verifier key", expected="NAME+ID+KEY", actual=brief(text))
+    name, named_id, encoded = found.groups()
+    typed = decode_base64(encoded, "the verifier key", 33)
+    if typed[:1] != kind:
+        raise MalformedRecord(
+            "a verifier key for another kind of signature",
+            expected=kind.hex(),
+            actual=typed[:1].hex(),
+        )
+    key = PublicKey(typed[1:])
+    if key_id(name, key, kind).hex() != named_id:
+        raise MalformedRecord(
+            "the verifier key's id is not the one of its name and key",
+            expected=key_id(name, key, kind).hex(),
+            actual=named_id,
+        )
+    return name, key
 
 
 @dataclass(frozen=True)

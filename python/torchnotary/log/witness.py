@@ -6,7 +6,6 @@ note, over the time and the checkpoint's text.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,16 +13,14 @@ from typing import NamedTuple
 
 from ..errors import MalformedRecord, VerificationFailed
 from ..keys import SIGNATURE_BYTES, PublicKey, SigningKey
-from ..statement.envelope import decode_base64, encode_base64
 from ..statement.lines import brief
-from .checkpoint import Checkpoint, SignedNote, key_id, signature_line
+from .checkpoint import Checkpoint, SignedNote, key_id, parse_vkey, signature_line, vkey
 
 MAX_NAME_CHARACTERS = 256
-_COSIGNATURE_V1 = b"\x04"
+COSIGNATURE_V1 = b"\x04"
 _TIME_BYTES = 8
 _MAX_TIME = 2**63 - 1
 _NAME = re.compile(rf"[^\s+\x00-\x1f\x7f\ud800-\udfff]{{1,{MAX_NAME_CHARACTERS}}}")
-_VKEY = re.compile(r"([^+]*)\+([0-9a-f]{8})\+([0-9A-Za-z+/=]+)")
 
 
 @dataclass(frozen=True)
@@ -43,38 +40,17 @@ class WitnessKey:
             )
 
     def vkey(self) -> str:
-        """The signed-note verifier key: name, key id and typed key, by which people share it."""
-        typed = encode_base64(_COSIGNATURE_V1 + self.key.raw)
-        return f"{self.name}+{self.key_id().hex()}+{typed}"
+        """The signed-note verifier key, by which people share this witness."""
+        return vkey(self.name, self.key, COSIGNATURE_V1)
 
     @classmethod
     def from_vkey(cls, text: str) -> WitnessKey:
         """The witness of a verifier key; MalformedRecord for anything but its one spelling."""
-        found = _VKEY.fullmatch(text)
-        if not found:
-            raise MalformedRecord(
-                "not a witness's verifier key", expected="NAME+ID+KEY", actual=brief(text)
-            )
-        typed = decode_base64(found[3], "the verifier key", 33)
-        if typed[:1] != _COSIGNATURE_V1:
-            raise MalformedRecord(
-                "a verifier key of another type than Ed25519 cosignatures",
-                expected=_COSIGNATURE_V1.hex(),
-                actual=typed[:1].hex(),
-            )
-        witness = cls(found[1], PublicKey(typed[1:]))
-        if witness.key_id().hex() != found[2]:
-            raise MalformedRecord(
-                "the verifier key's id is not the one of its name and key",
-                expected=witness.key_id().hex(),
-                actual=found[2],
-            )
-        return witness
+        return cls(*parse_vkey(text, COSIGNATURE_V1))
 
     def key_id(self) -> bytes:
         """The 4 bytes by which signature lines name this witness."""
-        named = self.name.encode() + b"\n" + _COSIGNATURE_V1 + self.key.raw
-        return hashlib.sha256(named).digest()[:4]
+        return key_id(self.name, self.key, COSIGNATURE_V1)
 
     def verify(self, note: SignedNote) -> int:
         """The POSIX time (seconds) of this witness's cosignature on ``note``.
