@@ -38,6 +38,7 @@ _HOMES = {
     "NotExact": "errors",
     "PinMismatch": "errors",
     "LogCorrupt": "errors",
+    "CheckpointConflict": "errors",
     "MalformedPolicy": "errors",
     "Saturated": "errors",
     "VerificationFailed": "errors",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from . import errors, hashing, merkle
     from .commitment import Commitment, commit
     from .errors import (
+        CheckpointConflict,
         LogCorrupt,
         MalformedPolicy,
         MalformedProof,

@@ -83,6 +83,10 @@ class LogCorrupt(NotaryError):
     """A log whose store contradicts itself or its checkpoints."""
 
 
+class CheckpointConflict(NotaryError):
+    """A checkpoint that does not extend one that was cosigned or published before."""
+
+
 class VerificationFailed(NotaryError):
     """A verification step refused the record; the message names the step."""
 
