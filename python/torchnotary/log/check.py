@@ -23,6 +23,10 @@ from .streams import Streams
 from .token import Custody, Token
 
 _PAGE = 4096
+_JOINED_RECORDS = (
+    "SELECT group_concat(number), group_concat(hex(record_id), '')"
+    " FROM (SELECT * FROM records WHERE number >= ? AND number <= ? ORDER BY number)"
+)
 _STRAY_RECORDS = "SELECT number, entry, record_id FROM records WHERE number >= ?"
 # SQLite has no function for an id's first 8 bytes as a number, so the index is compared by numbers.
 _NOT_FOUND = (
@@ -131,9 +135,9 @@ class _LogCheck:
         size, peaks = 0, b""
         self._note_token(0, tree.EMPTY_ROOT)
         for page in entries.pages():
-            notes = _checkpoints(log, size, size + len(page.leaf_hashes) // 32)
+            notes = _checkpoints(log, size, size + page.size)
             peaks = self._check_tree(log, page, peaks, notes)
-            size += len(page.leaf_hashes) // 32
+            size += page.size
         self._report.erased += entries.erased
         self._report.entries += size
         self._report.records += entries.records
@@ -142,7 +146,7 @@ class _LogCheck:
 
     def _check_tree(self, log: LogReader, page: Page, peaks: bytes, notes: dict[int, str]) -> bytes:
         """The nodes a page adds to the tree, and the roots at its checkpoints; the peaks then."""
-        end = page.first + len(page.leaf_hashes) // 32
+        end = page.first + page.size
         stops = {size for size in notes if size < end} | {end}
         if self._token is not None and page.first < self._token.size < end:
             stops.add(self._token.size)
@@ -158,7 +162,9 @@ class _LogCheck:
                 self._note_token(size, root)
                 if size in notes:
                     self._check_checkpoint(log, notes[size], size, root)
-        self._check_nodes(log, page.first, b"".join(nodes))
+        made = b"".join(nodes)
+        if made != page.nodes:
+            self._check_nodes(log, page.first, made)
         return peaks
 
     def _note_token(self, size: int, root: bytes) -> None:
@@ -167,19 +173,13 @@ class _LogCheck:
 
     def _check_nodes(self, log: LogReader, first: int, nodes: bytes) -> None:
         start, count = tree.node_count(first), len(nodes) // 32
-        rows = log.query(
-            "SELECT position, hash FROM nodes WHERE position >= ? AND position < ?"
-            " ORDER BY position",
-            start,
-            start + count,
+        known = dict(
+            log.query(
+                "SELECT position, hash FROM nodes WHERE position >= ? AND position < ?",
+                start,
+                start + count,
+            )
         )
-        if len(rows) == count:
-            try:
-                if b"".join([stored for _, stored in rows]) == nodes:
-                    return
-            except TypeError:
-                pass
-        known = dict(rows)
         for place in range(count):
             if known.get(start + place) != nodes[32 * place : 32 * place + 32]:
                 index = first
@@ -246,8 +246,13 @@ class _LogCheck:
     def _check_private(self, log: LogReader, private: PrivateReader) -> None:
         logged = "SELECT number, entry, record_id FROM records WHERE number >= ? AND number <= ?"
         after = -1
-        while kept := private.records(after, _PAGE):
-            first, after = kept[0][0], kept[-1][0]
+        while (joined := private.joined_records(after, _PAGE))[0]:
+            first, last = (int(joined[0].split(",")[place]) for place in (0, -1))
+            if joined == log.query(_JOINED_RECORDS, first, last)[0]:
+                after = last
+                continue
+            kept = private.records(after, _PAGE)
+            after = kept[-1][0]
             theirs = dict(kept)
             for number, index, record_id in log.query(logged, first, after):
                 if theirs.get(number, record_id) != record_id:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import msgspec
@@ -20,22 +21,21 @@ from ..keys import PublicKey
 from ..statement.batch import BatchStatement, record_line
 from ..statement.envelope import Envelope
 from ..statement.lines import brief, parse_object
+from .check_columns import PAGE_RECORDS, Columns, read_columns, read_labels
 from .leaf import entry_leaf
 from .store import LogReader
 from .streams import Said, Streams
 
-PAGE_ENTRIES = 4096
-PAGE_RECORDS = 4096
 _LEAF = '{"payload":"%s","signature":"%s","signer":"%s","type":"entry/1"}'
 _ENTRIES = (
     "SELECT idx, leaf, signer, first, count, signature, payload FROM entries"
-    f" WHERE idx >= ? ORDER BY idx LIMIT {PAGE_ENTRIES}"
+    " WHERE idx >= ? ORDER BY idx LIMIT ?"
 )
 _RECORDS = (
-    "SELECT number, entry, record_id, time, name, payload FROM records"
+    "SELECT number, entry, record_id, time, payload FROM records"
     " WHERE number >= ? AND number < ? ORDER BY number"
 )
-_LABELS = "SELECT number, key, value FROM labels WHERE number >= ? AND number < ?"
+_NONE: dict[str, str] = {}
 _said = msgspec.json.Decoder(Said).decode
 
 # Told of what is wrong: in words, the entry's index, and the record's id where it is known.
@@ -57,15 +57,20 @@ class RecordRow(NamedTuple):
     entry: int
     record_id: bytes
     time: str
-    name: str
     payload: bytes | None
 
 
 class Page(NamedTuple):
-    """Consecutive entries from ``first`` on: the hashes of their leaves, 32 bytes each."""
+    """Consecutive entries from ``first`` on: the hashes of their leaves, 32 bytes each, and the
+    nodes that are stored for them, which may be missing or wrong."""
 
     first: int
     leaf_hashes: bytes
+    nodes: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.leaf_hashes) // 32
 
 
 class EntryCheck:
@@ -93,22 +98,88 @@ class EntryCheck:
     def pages(self) -> Iterator[Page]:
         """Pages until the end, or up to an entry that is missing or has no bytes, after which no
         other has a place in the tree."""
-        size = 0
-        while rows := [EntryRow(*row) for row in self._log.query(_ENTRIES, size)]:
-            there = _without_gap(rows, size)
-            page, records = self._with_records(there)
-            if not self._agree(page, records):
-                self._go_through(page, records)
-            self._check_listing(records)
-            leaves = [_bytes_or_none(row.leaf) for row in page]
-            if None in leaves:
-                return  # named already
-            yield Page(size, sha256_many(leaves, b"\0"))
-            size += len(page)
-            if len(page) == len(there) < len(rows):
-                self._problem("this entry is missing: no later one is checked", size, None)
-                return
-        self.is_complete = True
+        size, limit = 0, PAGE_RECORDS
+        with ThreadPoolExecutor(1, "torchnotary-check") as reading:
+            ahead = reading.submit(read_columns, self._log, size, self.records, limit)
+            while True:
+                columns = ahead.result()
+                if columns is None:
+                    page = self._page_by_rows(size)
+                    if page is None:
+                        return
+                else:
+                    number = columns.number + len(columns.payloads)
+                    # SQLite reads the next page while this one is checked.
+                    limit = max(1, min(PAGE_RECORDS, 2 * len(columns.leaves)))
+                    after = size + len(columns.leaves)
+                    ahead = reading.submit(read_columns, self._log, after, number, limit)
+                    page = self._page_by_columns(columns)
+                    if page is None:
+                        ahead.result()
+                        page = self._page_by_rows(size, len(columns.leaves))
+                        if page is None:
+                            return
+                size += page.size
+                if columns is None:
+                    ahead = reading.submit(read_columns, self._log, size, self.records, limit)
+                yield page
+
+    # By columns
+
+    def _page_by_columns(self, columns: Columns) -> Page | None:
+        """The page if all that it stores makes its leaves; what is listed is checked as well."""
+        digests = sha256_many(columns.payloads, threads=thread_count())
+        try:
+            if digests != columns.record_ids or columns.leaves != self._leaves(columns, digests):
+                return None
+        except (NotaryError, TypeError):
+            return None
+        self.records = columns.number + len(columns.payloads)
+        at = columns.number
+        owners = (columns.first + n for n, count in enumerate(columns.counts) for _ in range(count))
+        for entry, time, payload in zip(owners, columns.times, columns.payloads, strict=True):
+            start = 32 * (at - columns.number)
+            record_id = digests[start : start + 32]
+            self._check_listing(entry, record_id, time, payload, columns.labels.get(at, _NONE))
+            at += 1
+        return Page(columns.first, sha256_many(columns.leaves, b"\0"), columns.nodes)
+
+    def _leaves(self, columns: Columns, digests: bytes) -> list[bytes]:
+        """The leaves that the entries should have; an empty one for a batch of other records."""
+        signatures, named = sha256_many(columns.signatures).hex(), digests.hex()
+        leaves, at = [], 0
+        for place, (signer, count, statement) in enumerate(
+            zip(columns.signers, columns.counts, columns.statements, strict=True)
+        ):
+            payload = named[64 * at : 64 * at + 64]
+            if statement or count > 1:
+                ids = [named[64 * n : 64 * n + 64] for n in range(at, at + count)]
+                if not _signs(statement, ids):
+                    return []
+                payload = hashlib.sha256(statement).hexdigest()
+            signature = signatures[64 * place : 64 * place + 64]
+            leaves.append(_LEAF % (payload, signature, self._signer(int(signer))))
+            at += count
+        return [leaf.encode() for leaf in leaves]
+
+    # By rows
+
+    def _page_by_rows(self, first: int, limit: int = PAGE_RECORDS) -> Page | None:
+        """The next entries, one after the other; None at the end of what can be checked."""
+        rows = [EntryRow(*row) for row in self._log.query(_ENTRIES, first, limit)]
+        if not rows:
+            self.is_complete = True
+            return None
+        there = _without_gap(rows, first)
+        if not there:
+            self._problem("this entry is missing: no later one is checked", first, None)
+            return None
+        page, records = self._with_records(there)
+        self._go_through(page, records)
+        leaves = [_bytes_or_none(row.leaf) for row in page]
+        if None in leaves:
+            return None  # named already
+        return Page(first, sha256_many(leaves, b"\0"), b"")
 
     def _with_records(self, rows: list[EntryRow]) -> tuple[list[EntryRow], list[RecordRow]]:
         """As many of the entries as have a page of records, and these."""
@@ -124,88 +195,30 @@ class EntryCheck:
         self.records = last
         return rows, [RecordRow(*row) for row in self._log.query(_RECORDS, first, last)]
 
-    # A page at once
-
-    def _agree(self, rows: Sequence[EntryRow], records: Sequence[RecordRow]) -> bool:
-        """Whether all that the page stores is there and makes its leaves."""
-        try:
-            digests = sha256_many([record.payload for record in records], threads=thread_count())
-            if b"".join([record.record_id for record in records]) != digests:
-                return False
-            signatures = sha256_many([row.signature for row in rows]).hex()
-            named, leaves, at = digests.hex(), [], 0
-            for place, row in enumerate(rows):
-                if not self._owns(row, records[at : at + row.count]):
-                    return False
-                payload = named[64 * at : 64 * at + 64]
-                if row.payload is not None:
-                    payload = hashlib.sha256(row.payload).hexdigest()
-                signature = signatures[64 * place : 64 * place + 64]
-                leaves.append(_LEAF % (payload, signature, self._signer(row.signer)))
-                at += row.count
-            return at == len(records) and "\n".join(leaves).encode() == b"\n".join(
-                [row.leaf for row in rows]
-            )
-        except (TypeError, ValueError, NotaryError):
-            return False
-
-    def _owns(self, row: EntryRow, records: Sequence[RecordRow]) -> bool:
-        """Whether the records are those the entry was signed for."""
-        if row.payload is None and row.count == 1 and len(records) == 1:
-            return records[0].entry == row.index and records[0].number == row.first
-        numbers = [(record.number, record.entry) for record in records]
-        if numbers != [(row.first + place, row.index) for place in range(row.count)]:
-            return False
-        signed = BatchStatement.parse(row.payload).records
-        lines = [record_line(record.record_id.hex()) for record in records]
-        return signed.size == len(lines) and signed.root == merkle.root(lines).hex()
-
     def _signer(self, signer: int | None) -> str | None:
         if signer not in self._signers:
             rows = self._log.query("SELECT spki FROM signers WHERE id = ?", signer)
             self._signers[signer] = PublicKey.from_spki(rows[0][0]).fingerprint if rows else None
         return self._signers[signer]
 
-    def _check_listing(self, records: Sequence[RecordRow]) -> None:
-        """What records are listed by, and their places in their streams."""
-        if not records:
-            return
-        labels: dict[int, dict[str, str]] = {}
-        first, last = records[0].number, records[-1].number + 1
-        for number, key, value in self._log.query(_LABELS, first, last):
-            labels.setdefault(number, {})[key] = value
-        none: dict[str, str] = {}
-        for record in records:
-            if record.payload is None:
-                self.erased += 1
-                self._streams.has_gaps = True
-                continue
-            try:
-                said = _said(record.payload).predicate
-            except (msgspec.DecodeError, TypeError, ValueError):
-                continue  # not an inference record, or a payload that was named already
-            chained, times = said.record, said.time
-            shown = labels.get(record.number, none)
-            if chained.labels != shown:
-                self._tell(
-                    record,
-                    f"it is listed under other labels than it was signed with: {brief(shown)}",
-                )
-            if record.time != times.start and record.time != times.end:
-                self._tell(
-                    record,
-                    "it is listed under another time than it was signed with: "
-                    + brief(record.time),
-                )
-            if chained.stream is not None:
-                wrong = self._streams.follow(chained, record.record_id)
-                if wrong is not None:
-                    self._tell(record, wrong)
-
-    def _tell(self, record: RecordRow, what: str) -> None:
-        self._problem(what, record.entry, record.record_id)
-
-    # Entry by entry
+    def _check_listing(
+        self, entry: int, record_id: bytes, time: str, payload: bytes, labels: dict[str, str]
+    ) -> None:
+        """What a record is listed by, and its place in its stream."""
+        try:
+            said = _said(payload).predicate
+        except msgspec.DecodeError:
+            return  # not an inference record, or a payload that was named already
+        if said.record.labels != labels:
+            listed = f"other labels than it was signed with: {brief(labels)}"
+            self._problem(f"it is listed under {listed}", entry, record_id)
+        if time != said.time.start and time != said.time.end:
+            listed = f"another time than it was signed with: {brief(time)}"
+            self._problem(f"it is listed under {listed}", entry, record_id)
+        if said.record.stream is not None:
+            wrong = self._streams.follow(said.record, record_id)
+            if wrong is not None:
+                self._problem(wrong, entry, record_id)
 
     def _go_through(self, rows: Sequence[EntryRow], records: Sequence[RecordRow]) -> None:
         by_entry: dict[object, list[RecordRow]] = {}
@@ -222,6 +235,17 @@ class EntryCheck:
                 self._problem(f"the entry is damaged: {error}", row.index, only)
         for index, strays in by_entry.items():
             self._problem("a record stands at an entry that is not its own", index, strays[0][2])
+        if records:
+            labels = read_labels(self._log, records[0].number, records[-1].number + 1)
+            for record in records:
+                self._check_record(record, labels.get(record.number, _NONE))
+
+    def _check_record(self, record: RecordRow, labels: dict[str, str]) -> None:
+        if record.payload is None:
+            self.erased += 1
+            self._streams.has_gaps = True
+        elif type(record.payload) is bytes and type(record.record_id) is bytes:
+            self._check_listing(record.entry, record.record_id, record.time, record.payload, labels)
 
     def _check_entry(self, row: EntryRow, records: Sequence[RecordRow]) -> None:
         said = parse_object(_bytes(row.leaf), "the leaf")
@@ -260,8 +284,12 @@ class EntryCheck:
             if record.payload is not None:
                 digest = hashlib.sha256(_bytes(record.payload)).digest()
                 if digest != record.record_id:
-                    self._tell(record, "its statement is not the one its id names")
-        if not self._owns(row, records):
+                    what = "its statement is not the one its id names"
+                    self._problem(what, row.index, record.record_id)
+        numbers = [record.number for record in records]
+        if type(row.first) is not int or numbers != list(range(row.first, row.first + row.count)):
+            raise LogCorrupt("records that were signed together are missing")
+        if not _signs(_bytes(row.payload), [record.record_id.hex() for record in records]):
             raise LogCorrupt("its records are not those that were signed together")
 
     def _check_leaf(
@@ -275,6 +303,13 @@ class EntryCheck:
         envelope = Envelope(payload, ((signer, _bytes(row.signature)),))
         if entry_leaf(envelope, signer) != row.leaf:
             self._problem(_difference(said, envelope, signer), row.index, record_id)
+
+
+def _signs(statement: bytes, record_ids: Sequence[str]) -> bool:
+    """Whether a batch statement is over these records; MalformedRecord where it is none."""
+    signed = BatchStatement.parse(statement).records
+    lines = [record_line(record_id) for record_id in record_ids]
+    return signed.size == len(lines) and signed.root == merkle.root(lines).hex()
 
 
 def _without_gap(rows: list[EntryRow], first: int) -> list[EntryRow]:

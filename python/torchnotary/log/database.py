@@ -34,8 +34,9 @@ def create(path: Path, application_id: int, schema: str, *, private: bool = Fals
     connection = _connect(path, "mode=rw")
     try:
         connection.executescript(
+            f"PRAGMA page_size={PAGE_BYTES};"  # first: whatever is written fixes it
             f"PRAGMA application_id={application_id}; PRAGMA user_version={VERSION};"
-            f"PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=WAL; BEGIN; {schema} COMMIT;"
+            f"PRAGMA journal_mode=WAL; BEGIN; {schema} COMMIT;"
         )
     finally:
         connection.close()

@@ -44,7 +44,7 @@ class PrivateParts:
 
     @property
     def nbytes(self) -> int:
-        files = sum(len(data) for data in self.files.values())
+        files = sum(map(len, self.files.values()))
         return len(self.digests) + files + len(self.evidence or b"")
 
 
@@ -164,6 +164,15 @@ class PrivateReader:
             "SELECT number, name FROM record_files WHERE file NOT IN (SELECT id FROM files)"
             " ORDER BY number"
         )
+
+    def joined_records(self, after: int, count: int) -> tuple[str, str]:
+        """The numbers of the next ``count`` records, and their ids in hexadecimal, in one text."""
+        return self._rows(
+            "SELECT ifnull(group_concat(number), ''), ifnull(group_concat(hex(record_id), ''), '')"
+            " FROM (SELECT * FROM records WHERE number > ? ORDER BY number LIMIT ?)",
+            after,
+            count,
+        )[0]
 
     def records(self, after: int, count: int) -> list[tuple[int, bytes]]:
         """The next ``count`` records as (number in the log, record id)."""
