@@ -37,6 +37,13 @@ void bind_hashing(py::module_& m) {
         "SHA-256 (FIPS 180-4) of a contiguous buffer: 32 bytes.");
   m.def("sha256_many", &tn::py_sha256_many, "buffers"_a, "prefix"_a = py::bytes(), "threads"_a = 1,
         "The SHA-256 of each contiguous buffer, `prefix` put before it, 32 bytes each in one.");
+  m.def("sha256_lines", &tn::py_sha256_lines, "lines"_a, "prefix"_a = py::bytes(), "threads"_a = 1,
+        "The same of each line of one buffer, without their newlines; the last needs none.");
+  m.def(
+      "fill_lines", &tn::py_fill_lines, "pieces"_a, "columns"_a, "width"_a,
+      "The lines that a template makes of columns, newlines between them: its pieces in turn with\n"
+      "the columns' next `width` bytes. Raises ValueError unless there is one piece more than\n"
+      "columns, all of one size.");
 
   py::class_<tn::PyBlake3>(m, "Blake3", "BLAKE3 in pieces; threads may share it.")
       .def(py::init<const std::optional<py::buffer>&, const std::optional<std::string>&>(),

@@ -3,6 +3,8 @@
 
 #include <pybind11/typing.h>
 
+#include <algorithm>
+#include <cstring>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -67,16 +69,9 @@ inline py::bytes py_sha256(const py::buffer& data) {
   return to_bytes(digest);
 }
 
-// The digests of many messages, or of a byte before each of them, one after the other.
-inline py::bytes py_sha256_many(const py::iterable& buffers, const py::bytes& prefix,
-                                std::size_t threads) {
-  std::deque<Buffer> held;
-  std::vector<Bytes> messages;
-  std::size_t size = 0;
-  for (const py::handle object : buffers) {
-    messages.push_back(held.emplace_back(object).bytes());
-    size += messages.back().size();
-  }
+// The digests of messages, `prefix` put before each, one after the other.
+inline py::bytes sha256_of(const std::vector<Bytes>& messages, std::size_t size,
+                           const py::bytes& prefix, std::size_t threads) {
   const Buffer before(prefix);
   const auto [result, output] = new_bytes(messages.size() * kDigestSize);
   without_gil(size, [&, output = output] {
@@ -92,6 +87,63 @@ inline py::bytes py_sha256_many(const py::iterable& buffers, const py::bytes& pr
       }
     });
   });
+  return result;
+}
+
+inline py::bytes py_sha256_many(const py::iterable& buffers, const py::bytes& prefix,
+                                std::size_t threads) {
+  std::deque<Buffer> held;
+  std::vector<Bytes> messages;
+  std::size_t size = 0;
+  for (const py::handle object : buffers) {
+    messages.push_back(held.emplace_back(object).bytes());
+    size += messages.back().size();
+  }
+  return sha256_of(messages, size, prefix, threads);
+}
+
+// The same of the lines of one buffer; the last one ends with the buffer.
+inline py::bytes py_sha256_lines(const py::buffer& lines, const py::bytes& prefix,
+                                 std::size_t threads) {
+  const Buffer buffer(lines);
+  Bytes rest = buffer.bytes();
+  std::vector<Bytes> messages;
+  while (const void* end = std::memchr(rest.data(), '\n', rest.size())) {
+    messages.push_back(rest.first(static_cast<const std::byte*>(end) - rest.data()));
+    rest = rest.subspan(messages.back().size() + 1);
+  }
+  messages.push_back(rest);
+  return sha256_of(messages, buffer.bytes().size(), prefix, threads);
+}
+
+// The lines that a template makes of fixed-width columns: its pieces in turn with the columns'
+// next values, a newline between lines.
+inline py::bytes py_fill_lines(const std::vector<py::bytes>& pieces,
+                               const std::vector<py::buffer>& columns, std::size_t width) {
+  std::deque<Buffer> held;
+  std::size_t line = 1;
+  for (const py::bytes& piece : pieces) line += held.emplace_back(piece).bytes().size();
+  if (width == 0 || columns.empty() || pieces.size() != columns.size() + 1) {
+    throw py::value_error("a template has one piece more than there are columns");
+  }
+  for (const py::buffer& column : columns) held.emplace_back(column);
+  const std::size_t rows = held.back().bytes().size() / width;
+  for (std::size_t i = pieces.size(); i < held.size(); ++i) {
+    if (held[i].bytes().size() != rows * width) {
+      throw py::value_error("columns have as many values of the given width as each other");
+    }
+  }
+  line += width * columns.size();
+  const auto [result, output] = new_bytes(rows == 0 ? 0 : rows * line - 1);
+  auto at = output.begin();
+  for (std::size_t row = 0; row < rows; ++row) {
+    if (row > 0) *at++ = std::byte{'\n'};
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      at = std::ranges::copy(held[i].bytes(), at).out;
+      if (i == columns.size()) break;
+      at = std::ranges::copy(held[pieces.size() + i].bytes().subspan(row * width, width), at).out;
+    }
+  }
   return result;
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 import typing_extensions
-__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'MemorySnapshot', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'extend_tree', 'fits_a_line', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'set_variables', 'sha256', 'sha256_many', 'stored_dtypes', 'value_digest']
+__all__: list[str] = ['Blake3', 'Difference', 'FileState', 'MemorySnapshot', 'Opening', 'StoredTensor', 'View', 'blake3', 'blake3_many', 'commit', 'commit_files', 'commit_many', 'consistency_proof', 'consistency_proof_of_hashes', 'consistency_roots', 'cpu_path', 'extend_tree', 'fill_lines', 'fits_a_line', 'inclusion_proof', 'inclusion_proof_of_hashes', 'inclusion_root', 'itemsize', 'leaf_hash', 'node_hash', 'opening_size', 'read_safetensors_header', 'root', 'root_of_hashes', 'salted', 'salted_root', 'salts', 'set_variables', 'sha256', 'sha256_lines', 'sha256_many', 'stored_dtypes', 'value_digest']
 class Blake3:
     """
     BLAKE3 in pieces; threads may share it.
@@ -252,6 +252,12 @@ def extend_tree(hashes: typing_extensions.Buffer, size: typing.SupportsInt | typ
     complete, in the order they do, and the peaks then.
     Raises MalformedProof where `size` has another number of peaks.
     """
+def fill_lines(pieces: collections.abc.Sequence[bytes], columns: collections.abc.Sequence[typing_extensions.Buffer], width: typing.SupportsInt | typing.SupportsIndex) -> bytes:
+    """
+    The lines that a template makes of columns, newlines between them: its pieces in turn with
+    the columns' next `width` bytes. Raises ValueError unless there is one piece more than
+    columns, all of one size.
+    """
 def fits_a_line(value: typing.Any, depth: typing.SupportsInt | typing.SupportsIndex) -> bool:
     """
     Whether a canonical JSON line can hold a value that nests at most so deep; half surrogate
@@ -320,6 +326,10 @@ def set_variables(names: collections.abc.Iterable) -> dict:
 def sha256(data: typing_extensions.Buffer) -> bytes:
     """
     SHA-256 (FIPS 180-4) of a contiguous buffer: 32 bytes.
+    """
+def sha256_lines(lines: typing_extensions.Buffer, prefix: bytes = b'', threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
+    """
+    The same of each line of one buffer, without their newlines; the last needs none.
     """
 def sha256_many(buffers: collections.abc.Iterable, prefix: bytes = b'', threads: typing.SupportsInt | typing.SupportsIndex = 1) -> bytes:
     """

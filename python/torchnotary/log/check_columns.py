@@ -14,20 +14,26 @@ from . import tree
 from .store import LogReader
 
 PAGE_RECORDS = 4096
+# group_concat joins blobs byte by byte; a value that is NULL is left out.
 _ENTRIES = (
-    "SELECT count(*), CAST(group_concat(leaf, char(10)) AS BLOB), group_concat(idx),"
-    " group_concat(signer), group_concat(first), group_concat(count), group_concat(hex(signature)),"
+    "SELECT count(*), min(idx), max(idx), group_concat(count), group_concat(first),"
+    " group_concat(signer), CAST(group_concat(leaf, char(10)) AS BLOB),"
+    " CAST(group_concat(signature, '') AS BLOB), group_concat(length(signature)),"
     " CAST(group_concat(ifnull(payload, ''), char(10)) AS BLOB)"
     " FROM (SELECT * FROM entries WHERE idx >= ? ORDER BY idx LIMIT ?)"
 )
 _RECORDS = (
-    "SELECT count(*), group_concat(number), group_concat(entry),"
-    " group_concat(hex(record_id), ''), group_concat(time),"
-    " CAST(group_concat(payload, char(10)) AS BLOB)"
+    "SELECT count(*), min(number), max(number), min(entry - number) || ',' || max(entry - number),"
+    " CAST(group_concat(record_id, '') AS BLOB), group_concat(time),"
+    " CAST(group_concat(payload, char(10)) AS BLOB), count(payload)"
     " FROM (SELECT * FROM records WHERE number >= ? AND number < ? ORDER BY number)"
 )
+_OWNERS = (
+    "SELECT entry, min(number), count(*) FROM records WHERE number >= ? AND number < ?"
+    " GROUP BY entry ORDER BY entry"
+)
 _NODES = (
-    "SELECT count(*), group_concat(hex(hash), '')"
+    "SELECT CAST(group_concat(hash, '') AS BLOB)"
     " FROM (SELECT hash FROM nodes WHERE position >= ? AND position < ? ORDER BY position)"
 )
 _LABELS = "SELECT number, key, value FROM labels WHERE number >= ? AND number < ?"
@@ -36,22 +42,28 @@ _LABELS = "SELECT number, key, value FROM labels WHERE number >= ? AND number < 
 class Columns(NamedTuple):
     """Entries ``first`` and after, and their records ``number`` and after.
 
-    ``statements`` are those of batches, empty for an entry of one record; ``record_ids`` and
-    ``nodes`` are 32 bytes each in one; ``labels`` are by number of the record.
+    ``leaves``, ``statements`` (of batches; empty for an entry of one record) and ``payloads`` have
+    a newline between values; ``record_ids`` and ``nodes`` are 32 bytes each in one; ``labels`` are
+    by number of the record.
     """
 
     first: int
     number: int
-    leaves: list[bytes]
-    signers: list[str]
     counts: list[int]
+    signers: list[int]
+    leaves: bytes
     signatures: list[bytes]
-    statements: list[bytes]
+    statements: bytes
     record_ids: bytes
     times: list[str]
-    payloads: list[bytes]
+    payloads: bytes
     nodes: bytes
     labels: dict[int, dict[str, str]]
+
+    @property
+    def are_single(self) -> bool:
+        """Whether every entry is of one record."""
+        return len(self.counts) == len(self.times) and not self.statements.strip(b"\n")
 
 
 def read_columns(log: LogReader, first: int, number: int, limit: int) -> Columns | None:
@@ -73,50 +85,58 @@ def read_labels(log: LogReader, first: int, last: int) -> dict[int, dict[str, st
     return labels
 
 
-def _read(log: LogReader, first: int, number: int, limit: int) -> Columns | None:
-    entries = log.query(_ENTRIES, first, limit)[0]
-    counts = list(map(int, entries[5].split(",")))
+def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
+    (row,) = log.query(_ENTRIES, first, limit)
+    size, low, high, counts, firsts, signers, leaves, signatures, lengths, statements = row
+    _require(size > 0 and (low, high) == (first, first + size - 1))
+    counts = _integers(counts, size)
     ends = list(accumulate(counts, initial=number))
-    size = max(1, sum(end <= number + PAGE_RECORDS for end in ends) - 1)
-    leaves = _column(entries[1], b"\n", entries[0])
-    columns = [_column(text, ",", entries[0]) for text in (*entries[2:5], *entries[6:7])]
-    statements = _column(entries[7], b"\n", entries[0])
-    indices, signers, firsts, signatures = columns
-    if (
-        len(counts) != entries[0]
-        or min(counts) < 1
-        or indices != list(map(str, range(first, first + entries[0])))
-        or firsts != list(map(str, ends[:-1]))
-    ):
-        return None
-    last = ends[size]
-    total, numbers, owners, ids, times, payloads = log.query(_RECORDS, number, last)[0]
-    owned = [str(first + place) for place in range(size) for _ in range(counts[place])]
-    if total != last - number or numbers.split(",") != list(map(str, range(number, last))):
-        return None
-    if owners.split(",") != owned or len(ids) != 64 * total:
-        return None
+    fitting = max(1, sum(end <= number + PAGE_RECORDS for end in ends) - 1)
+    if fitting < size:
+        return _read(log, first, number, fitting)
+    _require(min(counts) > 0 and _integers(firsts, size) == ends[:-1])
+    last = ends[-1]
+    total, low, high, offsets, ids, times, payloads, present = log.query(_RECORDS, number, last)[0]
+    _require(total == present == last - number and (low, high) == (number, last - 1))
+    _require(len(ids) == 32 * total)
+    if total == size:
+        _require(offsets == f"{first - number},{first - number}")
+    else:
+        owners = list(zip(range(first, first + size), ends, counts, strict=False))
+        _require(log.query(_OWNERS, number, last) == owners)
     begin, end = tree.node_count(first), tree.node_count(first + size)
-    stored, nodes = log.query(_NODES, begin, end)[0]
+    (nodes,) = log.query(_NODES, begin, end)[0]
+    times = times.split(",")
+    _require(len(times) == total)
     return Columns(
         first,
         number,
-        leaves[:size],
-        signers[:size],
-        counts[:size],
-        list(map(bytes.fromhex, signatures[:size])),
-        statements[:size],
-        bytes.fromhex(ids),
-        _column(times, ",", total),
-        _column(payloads, b"\n", total),
-        bytes.fromhex(nodes or "") if stored == end - begin else b"",
+        counts,
+        _integers(signers, size),
+        leaves,
+        _pieces(signatures, _integers(lengths, size)),
+        statements,
+        ids,
+        times,
+        payloads,
+        nodes or b"",
         read_labels(log, number, last),
     )
 
 
-def _column(joined, separator, count: int) -> list:
-    """The values of a column; ValueError where there are not ``count`` of them."""
-    values = joined.split(separator)
-    if len(values) != count:
-        raise ValueError("a value is missing, or holds the separator")
+def _integers(joined: str, count: int) -> list[int]:
+    """A column of integers; ValueError where there are not ``count`` of them."""
+    values = list(map(int, joined.split(",")))
+    _require(len(values) == count)
     return values
+
+
+def _pieces(joined: bytes, lengths: list[int]) -> list[bytes]:
+    ends = list(accumulate(lengths, initial=0))
+    _require(ends[-1] == len(joined))
+    return [joined[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise ValueError("the page has another shape than the writer gives it")

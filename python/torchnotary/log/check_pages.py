@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from .. import merkle
-from .._core import sha256_many
+from .._core import fill_lines, sha256_lines, sha256_many
 from ..errors import LogCorrupt, NotaryError
 from ..hashing import thread_count
 from ..keys import PublicKey
@@ -24,9 +24,9 @@ from ..statement.lines import brief, parse_object
 from .check_columns import PAGE_RECORDS, Columns, read_columns, read_labels
 from .leaf import entry_leaf
 from .store import LogReader
-from .streams import Said, Streams
+from .streams import Predicate, Said, Streams
 
-_LEAF = '{"payload":"%s","signature":"%s","signer":"%s","type":"entry/1"}'
+_LEAF = [b'{"payload":"', b'","signature":"', b'","signer":"', b'","type":"entry/1"}']
 _ENTRIES = (
     "SELECT idx, leaf, signer, first, count, signature, payload FROM entries"
     " WHERE idx >= ? ORDER BY idx LIMIT ?"
@@ -36,7 +36,8 @@ _RECORDS = (
     " WHERE number >= ? AND number < ? ORDER BY number"
 )
 _NONE: dict[str, str] = {}
-_said = msgspec.json.Decoder(Said).decode
+_decoder = msgspec.json.Decoder(Said)
+_said_lines = _decoder.decode_lines
 
 # Told of what is wrong: in words, the entry's index, and the record's id where it is known.
 Problem = Callable[[str, "int | None", "bytes | None"], None]
@@ -108,15 +109,15 @@ class EntryCheck:
                     if page is None:
                         return
                 else:
-                    number = columns.number + len(columns.payloads)
+                    number = columns.number + len(columns.times)
                     # SQLite reads the next page while this one is checked.
-                    limit = max(1, min(PAGE_RECORDS, 2 * len(columns.leaves)))
-                    after = size + len(columns.leaves)
+                    limit = max(1, min(PAGE_RECORDS, 2 * len(columns.counts)))
+                    after = size + len(columns.counts)
                     ahead = reading.submit(read_columns, self._log, after, number, limit)
                     page = self._page_by_columns(columns)
                     if page is None:
                         ahead.result()
-                        page = self._page_by_rows(size, len(columns.leaves))
+                        page = self._page_by_rows(size, len(columns.counts))
                         if page is None:
                             return
                 size += page.size
@@ -128,39 +129,43 @@ class EntryCheck:
 
     def _page_by_columns(self, columns: Columns) -> Page | None:
         """The page if all that it stores makes its leaves; what is listed is checked as well."""
-        digests = sha256_many(columns.payloads, threads=thread_count())
+        digests = sha256_lines(columns.payloads, threads=thread_count())
         try:
-            if digests != columns.record_ids or columns.leaves != self._leaves(columns, digests):
+            if digests != columns.record_ids or columns.leaves != self._leaves(columns):
                 return None
-        except (NotaryError, TypeError):
+        except (NotaryError, TypeError, ValueError):
             return None
-        self.records = columns.number + len(columns.payloads)
-        at = columns.number
-        owners = (columns.first + n for n, count in enumerate(columns.counts) for _ in range(count))
-        for entry, time, payload in zip(owners, columns.times, columns.payloads, strict=True):
-            start = 32 * (at - columns.number)
-            record_id = digests[start : start + 32]
-            self._check_listing(entry, record_id, time, payload, columns.labels.get(at, _NONE))
-            at += 1
-        return Page(columns.first, sha256_many(columns.leaves, b"\0"), columns.nodes)
+        self.records = columns.number + len(columns.times)
+        self._check_listings(columns)
+        hashes = sha256_lines(columns.leaves, b"\0", threads=thread_count())
+        return Page(columns.first, hashes, columns.nodes)
 
-    def _leaves(self, columns: Columns, digests: bytes) -> list[bytes]:
-        """The leaves that the entries should have; an empty one for a batch of other records."""
-        signatures, named = sha256_many(columns.signatures).hex(), digests.hex()
-        leaves, at = [], 0
-        for place, (signer, count, statement) in enumerate(
-            zip(columns.signers, columns.counts, columns.statements, strict=True)
-        ):
-            payload = named[64 * at : 64 * at + 64]
-            if statement or count > 1:
-                ids = [named[64 * n : 64 * n + 64] for n in range(at, at + count)]
-                if not _signs(statement, ids):
-                    return []
-                payload = hashlib.sha256(statement).hexdigest()
-            signature = signatures[64 * place : 64 * place + 64]
-            leaves.append(_LEAF % (payload, signature, self._signer(int(signer))))
-            at += count
-        return [leaf.encode() for leaf in leaves]
+    def _leaves(self, columns: Columns) -> bytes:
+        """The leaves that the entries should have; ValueError for a batch of other records."""
+        payloads = columns.record_ids
+        if not columns.are_single:
+            payloads = b"".join(_signed_digests(columns))
+        signatures = sha256_many(columns.signatures)
+        signers = "".join(map(self._signer, columns.signers))
+        hexadecimal = [payloads.hex().encode(), signatures.hex().encode(), signers.encode()]
+        return fill_lines(_LEAF, hexadecimal, 64)
+
+    def _check_listings(self, columns: Columns) -> None:
+        owners = range(columns.first, columns.first + len(columns.counts))
+        if not columns.are_single:
+            owners = [
+                n for n, count in zip(owners, columns.counts, strict=True) for _ in range(count)
+            ]
+        try:
+            said = _said_lines(columns.payloads)
+        except msgspec.DecodeError:
+            said = map(_said, columns.payloads.split(b"\n"))
+        number = columns.number
+        for place, (entry, time, one) in enumerate(zip(owners, columns.times, said, strict=True)):
+            if one is not None:
+                record_id = columns.record_ids[32 * place : 32 * place + 32]
+                labels = columns.labels.get(number + place, _NONE)
+                self._check_listing(entry, record_id, time, one.predicate, labels)
 
     # By rows
 
@@ -202,13 +207,9 @@ class EntryCheck:
         return self._signers[signer]
 
     def _check_listing(
-        self, entry: int, record_id: bytes, time: str, payload: bytes, labels: dict[str, str]
+        self, entry: int, record_id: bytes, time: str, said: Predicate, labels: dict[str, str]
     ) -> None:
         """What a record is listed by, and its place in its stream."""
-        try:
-            said = _said(payload).predicate
-        except msgspec.DecodeError:
-            return  # not an inference record, or a payload that was named already
         if said.record.labels != labels:
             listed = f"other labels than it was signed with: {brief(labels)}"
             self._problem(f"it is listed under {listed}", entry, record_id)
@@ -245,7 +246,10 @@ class EntryCheck:
             self.erased += 1
             self._streams.has_gaps = True
         elif type(record.payload) is bytes and type(record.record_id) is bytes:
-            self._check_listing(record.entry, record.record_id, record.time, record.payload, labels)
+            said = _said(record.payload)
+            if said is not None:
+                place = (record.entry, record.record_id, record.time)
+                self._check_listing(*place, said.predicate, labels)
 
     def _check_entry(self, row: EntryRow, records: Sequence[RecordRow]) -> None:
         said = parse_object(_bytes(row.leaf), "the leaf")
@@ -287,9 +291,12 @@ class EntryCheck:
                     what = "its statement is not the one its id names"
                     self._problem(what, row.index, record.record_id)
         numbers = [record.number for record in records]
-        if type(row.first) is not int or numbers != list(range(row.first, row.first + row.count)):
-            raise LogCorrupt("records that were signed together are missing")
-        if not _signs(_bytes(row.payload), [record.record_id.hex() for record in records]):
+        ids = [record.record_id.hex() for record in records]
+        if (
+            type(row.first) is not int
+            or numbers != list(range(row.first, row.first + row.count))
+            or not _signs(_bytes(row.payload), ids)
+        ):
             raise LogCorrupt("its records are not those that were signed together")
 
     def _check_leaf(
@@ -303,6 +310,29 @@ class EntryCheck:
         envelope = Envelope(payload, ((signer, _bytes(row.signature)),))
         if entry_leaf(envelope, signer) != row.leaf:
             self._problem(_difference(said, envelope, signer), row.index, record_id)
+
+
+def _said(payload: bytes) -> Said | None:
+    """What an inference record says of itself; None for another statement, or a damaged one."""
+    try:
+        return _decoder.decode(payload)
+    except msgspec.DecodeError:
+        return None
+
+
+def _signed_digests(columns: Columns) -> Iterator[bytes]:
+    """The SHA-256 of what each entry signs; ValueError for a batch of other records."""
+    at, statements = 0, columns.statements.split(b"\n")
+    for count, statement in zip(columns.counts, statements, strict=True):
+        ids = columns.record_ids[32 * at : 32 * (at + count)]
+        at += count
+        if count == 1 and not statement:
+            yield ids
+            continue
+        named = ids.hex()
+        if not _signs(statement, [named[n : n + 64] for n in range(0, len(named), 64)]):
+            raise ValueError("a batch of other records")
+        yield hashlib.sha256(statement).digest()
 
 
 def _signs(statement: bytes, record_ids: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ class Times(msgspec.Struct, gc=False):
     end: str
 
 
-class _Predicate(msgspec.Struct, gc=False):
+class Predicate(msgspec.Struct, gc=False):
     record: Chained
     time: Times
 
@@ -31,7 +31,7 @@ class _Predicate(msgspec.Struct, gc=False):
 class Said(msgspec.Struct, gc=False):
     """The part of an inference record that a log is listed and checked by."""
 
-    predicate: _Predicate
+    predicate: Predicate
 
 
 class Streams:
