@@ -34,6 +34,7 @@ _HOMES = {
     "UnsupportedIndex": "errors",
     "UnsupportedTensor": "errors",
     "UnknownSigner": "errors",
+    "KeyLocked": "errors",
     "WeightsChanged": "errors",
     "NotExact": "errors",
     "PinMismatch": "errors",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from .commitment import Commitment, commit
     from .errors import (
         CheckpointConflict,
+        KeyLocked,
         LogCorrupt,
         MalformedPolicy,
         MalformedProof,

@@ -67,6 +67,10 @@ class UnknownSigner(NotaryError):
     """An intact signature by a key that neither the user nor a policy trusts."""
 
 
+class KeyLocked(NotaryError):
+    """An encrypted signing key without its passphrase, or with a wrong one."""
+
+
 class WeightsChanged(NotaryError):
     """Weights that changed after they were committed (strict recording refuses the call)."""
 

@@ -101,7 +101,7 @@ GOOD = sign(PAYLOAD, KEY).to_json()
         (_changed(["signatures", 0, "keyid"], "A" * 64), "keyid"),
         (_changed(["signatures", 0, "keyid"], 1), "keyid"),
         (_changed(["signatures", 0, "sig"], None), "not a base64 string"),
-        (_changed(["signatures", 0, "sig"], encode_base64(bytes(65))), "too large"),
+        (_changed(["signatures", 0, "sig"], encode_base64(bytes(73))), "too large"),
         (_changed(["signatures", 0, "sig"], "A" * 10**6), "too large"),
         (_changed(["payload"], 5), "not a base64 string"),
         (_changed(["payload"], GOOD["payload"] + "\n"), "base64"),

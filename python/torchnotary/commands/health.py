@@ -21,6 +21,8 @@ VARIABLES = (
     "TORCHNOTARY_DISABLE",
     "TORCHNOTARY_HOME",
     "TORCHNOTARY_KEY",
+    "TORCHNOTARY_KEY_PASSPHRASE",
+    "TORCHNOTARY_KEY_PASSPHRASE_FILE",
     "TORCHNOTARY_LOG",
     "TORCHNOTARY_NUM_THREADS",
     "TORCHNOTARY_PROFILE",
@@ -152,4 +154,6 @@ def _environment() -> dict[str, Any]:
 
 
 def _shown(name: str, value: str) -> str:
+    if name == "TORCHNOTARY_KEY_PASSPHRASE":
+        return "(a passphrase)"
     return "(the text of a key)" if name == "TORCHNOTARY_KEY" and "-----" in value else value

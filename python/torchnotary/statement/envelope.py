@@ -18,7 +18,7 @@ from .lines import brief, require_object, sha256_hex
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MAX_PAYLOAD_BYTES = 8 * 2**20
-MAX_SIGNATURE_BYTES = 64
+MAX_SIGNATURE_BYTES = 72  # the DER of a P-256 signature; one of Ed25519 has 64
 _KEYID = re.compile(r"[0-9a-f]{64}")
 
 

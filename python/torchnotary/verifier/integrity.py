@@ -102,7 +102,9 @@ def check_signature(case: Case) -> Finding:
     if case.batch is not None:
         place = case.record.bundle.batch.index
         part = f", as record {place} of the {case.batch.records.size} signed together"
-    return passed(f"Ed25519 over {len(case.record.envelope.payload)} bytes{part}")
+    return passed(
+        f"{case.record.public_key.algorithm} over {len(case.record.envelope.payload)} bytes{part}"
+    )
 
 
 def check_signer(case: Case) -> Finding:
