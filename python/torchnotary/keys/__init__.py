@@ -7,6 +7,7 @@ and signatures that other implementations would judge differently are refused.
 
 from __future__ import annotations
 
+from .ed25519 import SIGNATURE_BYTES
 from .files import MAX_PEM_BYTES, create_private_file, key_path
 from .keyring import (
     is_revoked,
@@ -22,6 +23,7 @@ from .signing import SigningKey
 
 __all__ = [
     "MAX_PEM_BYTES",
+    "SIGNATURE_BYTES",
     "PublicKey",
     "SigningKey",
     "as_fingerprint",

@@ -60,6 +60,7 @@ class Case:
     nonce: str | None = None
     record: Record | None = None
     signature_error: NotaryError | None = None
+    revoked: bool = False  # whether the record's key was, so that its step must answer
     batch: BatchStatement | None = None  # what was signed, where that is many records together
     entry: Any = None  # the checkpoint that proves the record is its entry `index`
     index: int = -1
@@ -76,7 +77,7 @@ class Case:
         if self.policy is not None and step in self.policy.required:
             return True
         return {
-            "signer": self.signer is not None,
+            "signer": self.signer is not None or self.revoked,
             "log consistency": self.checkpoint is not None,
             "witness": self.checkpoint is not None,
             "nonce": self.nonce is not None,

@@ -16,6 +16,7 @@ from ..statement.batch import BatchStatement
 from ..statement.record import Record
 from ..statement.trace import TRACE, check_trace_openings
 from .case import Case, Finding, failed, not_checked, passed
+from .revoked import after_revocation
 from .trees import recorded_trace
 
 # Which step answers for a line file that travels; one without a step belongs to the format.
@@ -109,7 +110,11 @@ def check_signature(case: Case) -> Finding:
 
 def check_signer(case: Case) -> Finding:
     """The key itself: the one asked for and one the policy names, where the caller gave either or
-    both, else one the user trusts."""
+    both, else one the user trusts; a revoked key counts only for what its revocation covers."""
+    return after_revocation(case, _whose(case))
+
+
+def _whose(case: Case) -> Finding:
     key = case.record.public_key
     if case.signer is not None and key.fingerprint != case.signer:
         raise VerificationFailed(

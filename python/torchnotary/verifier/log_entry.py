@@ -63,7 +63,7 @@ def check_consistency(case: Case) -> Finding:
         held = _held(case)
     except NotaryError as error:
         return not_checked(f"your checkpoint says nothing about this log: {error.reason}")
-    finding = _connect(case.entry, held)
+    finding = connect(case.entry, held)
     if finding is None:
         return not_checked(
             f"no proof at hand between size {case.entry.size} and your size {held.size}"
@@ -93,7 +93,7 @@ def _held(case: Case) -> Checkpoint:
     return Checkpoint.verify(case.checkpoint, case.record.log_public_key)
 
 
-def _connect(own: Checkpoint, held: Checkpoint) -> str | None:
+def connect(own: Checkpoint, held: Checkpoint) -> str | None:
     """What connects two checkpoints of one origin, None where no proof is at hand; raises
     `RootMismatch` where they contradict each other."""
     if own.size == held.size:

@@ -1,0 +1,70 @@
+"""What a revocation leaves of a key: the entries of the checkpoints it lists, and no other."""
+
+from __future__ import annotations
+
+from ..errors import NotaryError, VerificationFailed
+from ..log.checkpoint import Checkpoint
+from ..log.revocation import Revocation, own_revocation
+from .case import PASSED, Case, Finding, not_checked, passed
+from .log_entry import check_inclusion, connect
+
+_ASK = "if it was signed before, ask for a newer revocation that lists its log's checkpoint"
+
+
+def after_revocation(case: Case, finding: Finding) -> Finding:
+    """What is left of ``finding`` about the record's key, once its revocations are considered: all
+    of it where there is none.
+
+    Raises VerificationFailed where one does not cover this record. Where it does, but nothing
+    connects its checkpoint to the record's, whoever stole the log's key too could have made the
+    entry in a history of their own: the step is not checked then.
+    """
+    details = []
+    for revocation in _revocations(case):
+        case.revoked = True
+        checkpoint = _covering(case, revocation)
+        connected = connect(case.entry, checkpoint)
+        if connected is None:
+            return not_checked(
+                f"the key was revoked; the record says that it was entry {case.index} before, but "
+                f"no proof at hand connects its size {case.entry.size} to the revocation's "
+                f"{checkpoint.size}",
+                "ask its maker to save it again, or for a consistency proof",
+            )
+        details.append(f"; revoked since, after entry {case.index} was in its log ({connected})")
+    if finding.outcome == PASSED:
+        return passed(finding.detail + "".join(details))
+    return finding
+
+
+def _revocations(case: Case) -> list[Revocation]:
+    own = own_revocation(case.record.public_key.fingerprint)
+    return [own] if own is not None else []
+
+
+def _covering(case: Case, revocation: Revocation) -> Checkpoint:
+    """The revocation's checkpoint that covers the record; raises VerificationFailed if none."""
+    try:
+        check_inclusion(case)
+    except NotaryError as error:
+        raise VerificationFailed(
+            f"signed by a key that was revoked, and no entry of a log before that: {error.reason}",
+            next_step=_ASK,
+        ) from None
+    origin = case.entry.origin
+    checkpoint = revocation.checkpoint(origin, case.record.log_public_key)
+    if checkpoint is None:
+        raise VerificationFailed(
+            "signed by a key that was revoked",
+            expected="an entry of " + (" or ".join(revocation.covered) or "no log at all"),
+            actual=origin,
+            next_step=_ASK,
+        )
+    if case.index >= checkpoint.size:
+        raise VerificationFailed(
+            "entered into its log after the key was revoked",
+            expected=f"one of the first {checkpoint.size} entries",
+            actual=f"entry {case.index}",
+            next_step=_ASK,
+        )
+    return checkpoint
