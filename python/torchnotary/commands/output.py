@@ -9,8 +9,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ..errors import MalformedPolicy, NotaryError, UnsupportedIndex
-from ..verifier.verdict import INVALID, USAGE, printable
+from ..errors import KeyLocked, MalformedPolicy, NotaryError, UnknownSigner, UnsupportedIndex
+from ..verifier.verdict import INCONCLUSIVE, INVALID, USAGE, printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -71,8 +71,7 @@ def _read(error: Exception) -> tuple[str, str, int]:
         message = error.reason
         if error.expected is not None or error.actual is not None:
             message += f" (expected {error.expected}, got {error.actual})"
-        code = USAGE if isinstance(error, (MalformedPolicy, UnsupportedIndex)) else INVALID
-        return message, error.next_step or "torchnotary doctor", code
+        return message, error.next_step or "torchnotary doctor", _exit_code(error)
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror or error}", "check the path, then run it again", USAGE
@@ -80,3 +79,9 @@ def _read(error: Exception) -> tuple[str, str, int]:
         package = (error.name or "").partition(".")[0]
         return f"{error.name} is not installed", f"pip install {package}", USAGE
     return f"{type(error).__name__}: {error}", "torchnotary doctor", USAGE
+
+
+def _exit_code(error: NotaryError) -> int:
+    if isinstance(error, (KeyLocked, MalformedPolicy, UnsupportedIndex)):
+        return USAGE
+    return INCONCLUSIVE if isinstance(error, UnknownSigner) else INVALID

@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import folders
 from ..errors import MalformedRecord, NotaryError
 from ..files import read_regular
+from ..statement.container import sync_folder
 
 MAX_PEM_BYTES = 64 * 2**10
 SET_HOME_OR_KEY = (
@@ -71,7 +72,7 @@ def _write(path: Path, data: bytes, publish) -> bool:
             published = publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return published
     except OSError as error:
         raise NotaryError(
@@ -91,11 +92,3 @@ def _link(temporary: Path, path: Path) -> bool:
 def _rename(temporary: Path, path: Path) -> bool:
     os.replace(temporary, path)
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

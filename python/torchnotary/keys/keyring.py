@@ -82,6 +82,11 @@ def is_revoked(fingerprint: str) -> bool:
     return revocation_path(fingerprint).exists()
 
 
+def revoked_fingerprints() -> list[str]:
+    """The keys that this user revoked, wholly or in part."""
+    return sorted(path.stem for path in revoked_folder().glob("*.json"))
+
+
 def revocation_path(fingerprint: str) -> Path:
     """Where the user's revocation of a key lies, if there is one."""
     return revoked_folder() / f"{_checked(fingerprint)}.json"

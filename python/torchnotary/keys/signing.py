@@ -175,12 +175,17 @@ def named_pem() -> bytes | None:
         ) from None
 
 
-def public_of(pem: bytes) -> PublicKey:
+def is_encrypted(pem: bytes) -> bool:
+    """Whether a signing key's PEM needs a passphrase."""
+    return b"ENCRYPTED" in pem
+
+
+def public_of(pem: bytes, ask: Ask | None = None) -> PublicKey:
     """The public half of a signing key's PEM; of an encrypted one it is read from the block beside
     it where there is one, so that no passphrase is needed. Raises as `SigningKey.from_pem`."""
-    if b"ENCRYPTED" in pem and b"BEGIN PUBLIC KEY" in pem:
+    if is_encrypted(pem) and b"BEGIN PUBLIC KEY" in pem:
         return PublicKey.from_block(pem)
-    return SigningKey.from_pem(pem).public
+    return SigningKey.from_pem(pem, ask).public
 
 
 def environment_passphrase() -> bytes | None:
