@@ -6,7 +6,10 @@ default log folder. Nothing here creates anything until it is asked to.
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import NotaryError
@@ -86,6 +89,17 @@ def make(folder: Path) -> Path:
     if not missing:
         folder.mkdir(exist_ok=True)  # says FileExistsError where a file is in the way
     return folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Alone among the processes that lock ``folder``; waits until the others are done."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _nearest(path: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .._core import extend_tree
 from ..errors import LogCorrupt, NotaryError
-from . import tree
+from . import cosigned, tree
 from .check_pages import EntryCheck, Page
 from .checkpoint import Checkpoint, SignedNote
 from .claim import log_folders
@@ -125,6 +125,8 @@ class _LogCheck:
             if not log.origin.rpartition("/")[2].startswith(self._path.name.rpartition("-")[2]):
                 self.problem(f"the folder's name is not the one of {log.origin}")
             self._check_entries(log)
+            for what in cosigned.problems(log):
+                self.problem(what)
             if database_path(self._path).exists():
                 with PrivateReader.open(self._path) as private:
                     self._check_private(log, private)

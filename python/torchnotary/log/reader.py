@@ -12,7 +12,7 @@ from .. import folders
 from ..errors import NotaryError
 from ..statement.bundle import Bundle
 from ..statement.lines import brief
-from . import registry
+from . import cosigned, registry
 from .claim import log_folders
 from .private import PrivateEntry, PrivateReader, database_path
 from .proofs import TlogProof
@@ -40,7 +40,8 @@ class LogFolder:
         return found
 
     def bundle(self, record_id: str) -> dict[str, Any]:
-        """The bundle.json of a record, proven under the latest checkpoint its log signed."""
+        """The bundle.json of a record, proven under the latest checkpoint that witnesses
+        cosigned, or that its log signed where none of those covers it."""
         found = self.find(record_id)
         if found is None:
             raise NotaryError(
@@ -139,6 +140,9 @@ def _bundle(log: LogReader, entry: StoredEntry) -> dict[str, Any]:
             next_step="record once more in this folder: that signs what a crash left unsigned",
         )
     size, note = checkpoint
+    kept = cosigned.covering(log, entry.index)
+    if kept is not None:
+        size, note = kept.size, kept.note
     proof = TlogProof(entry.index, tuple(log.inclusion_proof(entry.index, size)), note)
     bundle = Bundle(
         entry.envelope,
@@ -146,6 +150,7 @@ def _bundle(log: LogReader, entry: StoredEntry) -> dict[str, Any]:
         entry.log_public_key.spki,
         proof.to_text(),
         log.batch_part(entry),
+        witnesses=() if kept is None else tuple((w.name, w.key.spki) for w in kept.witnesses),
     )
     return bundle.to_json()
 

@@ -58,6 +58,24 @@ class WitnessKey:
         Raises VerificationFailed where it is absent or wrong, MalformedRecord where it stands
         twice or is not of its form.
         """
+        data = self._data(note)
+        if len(data) != _TIME_BYTES + SIGNATURE_BYTES:
+            raise MalformedRecord(
+                "a cosignature is a time and a signature",
+                expected=f"{_TIME_BYTES + SIGNATURE_BYTES} bytes",
+                actual=len(data),
+            )
+        time = int.from_bytes(data[:_TIME_BYTES], "big")
+        if time > _MAX_TIME:
+            raise MalformedRecord("a cosignature of no time", expected=_MAX_TIME, actual=time)
+        self.key.verify(data[_TIME_BYTES:], _message(note.text, time))
+        return time
+
+    def line(self, note: SignedNote) -> str:
+        """The witness's signature line of ``note``; VerificationFailed where there is none."""
+        return signature_line(self.name, self.key_id(), self._data(note))
+
+    def _data(self, note: SignedNote) -> bytes:
         line = (self.name, self.key_id())
         own = [data for name, kid, data in note.signatures if (name, kid) == line]
         if not own:
@@ -70,18 +88,7 @@ class WitnessKey:
             raise MalformedRecord(
                 "a witness cosigned the checkpoint twice", expected=1, actual=len(own)
             )
-        data = own[0]
-        if len(data) != _TIME_BYTES + SIGNATURE_BYTES:
-            raise MalformedRecord(
-                "a cosignature is a time and a signature",
-                expected=f"{_TIME_BYTES + SIGNATURE_BYTES} bytes",
-                actual=len(data),
-            )
-        time = int.from_bytes(data[:_TIME_BYTES], "big")
-        if time > _MAX_TIME:
-            raise MalformedRecord("a cosignature of no time", expected=_MAX_TIME, actual=time)
-        self.key.verify(data[_TIME_BYTES:], _message(note.text, time))
-        return time
+        return own[0]
 
 
 class Cosigned(NamedTuple):

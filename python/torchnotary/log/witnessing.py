@@ -13,11 +13,8 @@ serves to monitors:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,7 +137,7 @@ class Witness:
                 f"this witness does not watch {origin}",
                 next_step="tell it to: --log-key KEY, or --trust-on-first-use",
             )
-        with _locked(self._folder):
+        with folders.locked(self._folder):
             seen = self.seen(origin)
             old = seen.checkpoint if seen else Checkpoint(origin, 0, EMPTY_ROOT)
             proof = show(old.size)
@@ -214,14 +211,3 @@ def _own_key(folder: Path, *, create: bool) -> SigningKey:
 
 def _read(path: Path) -> str:
     return read_regular(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Alone among processes: checking what was seen and replacing it is one step."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
