@@ -26,6 +26,7 @@ from .store import LogReader
 from .witness import WitnessKey, verify_every_line
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_KEY_TYPE = "witness/1"
 _MAX_KEYS_BYTES = 2**20
 
 
@@ -82,9 +83,7 @@ def at(log: LogReader, size: int) -> CosignedCheckpoint | None:
         return None
     try:
         note = read_regular(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
-        lines = {(name, kid) for name, kid, _ in SignedNote.parse(note).signatures}
-        known = [w for w in _read_keys(path.parent) if (w.name, w.key_id()) in lines]
-        checkpoint, _ = verify_every_line(note, log.public_key, known)
+        checkpoint, witnesses = verified(log, note)
         if checkpoint.size != size:
             raise MalformedRecord("it is of another size", expected=size, actual=checkpoint.size)
     except NotaryError as error:
@@ -92,7 +91,15 @@ def at(log: LogReader, size: int) -> CosignedCheckpoint | None:
             f"the cosigned checkpoint {path} is damaged: {error.reason}",
             next_step="delete it, then keep it again: torchnotary log cosigned FILE",
         ) from None
-    return CosignedCheckpoint(size, note, tuple(known))
+    return CosignedCheckpoint(size, note, witnesses)
+
+
+def verified(log: LogReader, note: str) -> tuple[Checkpoint, tuple[WitnessKey, ...]]:
+    """A checkpoint of ``log`` and who cosigned it, where each of the note's lines is the log's or
+    that of a witness whose key is kept; raises VerificationFailed or MalformedRecord."""
+    lines = {(name, kid) for name, kid, _ in SignedNote.parse(note).signatures}
+    known = [w for w in _read_keys(log.path / "witnessed") if (w.name, w.key_id()) in lines]
+    return verify_every_line(note, log.public_key, known)[0], tuple(known)
 
 
 def covering(log: LogReader, index: int) -> CosignedCheckpoint | None:
@@ -153,8 +160,8 @@ def _read_keys(folder: Path) -> list[WitnessKey]:
 
 def _witness(value: dict[str, Any]) -> WitnessKey:
     require_object(value, "a line of keys.jsonl", ("name", "publicKey", "type"))
-    if type(value["name"]) is not str:
-        raise MalformedRecord("a witness has no name", actual=brief(value["name"]))
+    if type(value["name"]) is not str or value["type"] != _KEY_TYPE:
+        raise MalformedRecord("not the line of a witness's key", actual=brief(value))
     key = PublicKey.from_spki(decode_base64(value["publicKey"], "a witness's key", MAX_KEY_BYTES))
     return WitnessKey(value["name"], key)
 
@@ -163,7 +170,7 @@ def _keep_keys(folder: Path, witnesses: Collection[WitnessKey]) -> None:
     known = set(_read_keys(folder))
     if not known.issuperset(witnesses):
         lines = [
-            canonical({"name": w.name, "publicKey": encode_base64(w.key.spki), "type": "witness/1"})
+            canonical({"name": w.name, "publicKey": encode_base64(w.key.spki), "type": _KEY_TYPE})
             for w in sorted(known.union(witnesses), key=_order)
         ]
         write_atomically(folder / "keys.jsonl", encode_file(lines))
