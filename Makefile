@@ -17,6 +17,8 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/*_fuzz.cpp)))
 FUNCTIONS ?= exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh erf erfc
 # Executions of each fuzz target.
 FUZZ_RUNS ?= 1000000
+# Processes that `make soak` kills while they record.
+KILLS ?= 500
 QEMU_AARCH64 := qemu-aarch64 -L /usr/aarch64-linux-gnu
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
@@ -36,7 +38,7 @@ need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
       apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
 endef
 
-.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz bench collisions plantings bits-travel exact-goldens lint stubs clean
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz bench collisions plantings soak bits-travel exact-goldens lint stubs clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +92,9 @@ collisions: $(STAMP)/package  ## 100,000 pairs of tensors built to collide, coun
 
 plantings: $(STAMP)/package  ## 100 changes planted in MiniLM's operators, each to be found at its place
 	@$(PY) tests/python/plantings.py --count 100
+
+soak: $(STAMP)/package  ## the log through kills (KILLS of them), injected faults and power losses, at length
+	@$(PY) tests/faults/soak.py --kills $(KILLS)
 
 # What prints the digests of exact/1's kernels, here and on emulated ARM.
 EXACT_GOLDEN := build/cpp/tests/cpp/exact_golden "$(QEMU_AARCH64) build/aarch64/tests/cpp/exact_golden"

@@ -82,7 +82,8 @@ def write_records(folder: Path, count: int = 1, **options) -> list:
 
 def script(source: str) -> list[str]:
     """The command that runs ``source`` in another process, with these helpers importable."""
-    prelude = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    here = Path(__file__).parent
+    prelude = f"import sys; sys.path[:0] = {[str(here), str(here.parent / 'faults')]!r}\n"
     return [sys.executable, "-c", prelude + textwrap.dedent(source)]
 
 

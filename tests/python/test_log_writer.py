@@ -6,7 +6,6 @@ import gc
 import multiprocessing
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from log_helpers import RecordJob, run, script, write_records
+from log_helpers import RecordJob, run, script
 from torchnotary.errors import NotaryError, Saturated
 from torchnotary.keys import SigningKey
 from torchnotary.log import committer
@@ -302,38 +301,6 @@ def test_records_made_while_the_interpreter_exits_are_durable(folder):
     finished = run(late + EXIT, folder)
     assert len(ids(folder)) == 202 and check_folder(folder).ok
     assert finished.stderr == ""
-
-
-KILLED = """
-    import sys
-    from log_helpers import RecordJob
-    from torchnotary.log.writer import LogWriter
-    writer = LogWriter.open(sys.argv[1])
-    class Job(RecordJob):
-        def done(self, record_id, index):
-            print(record_id, flush=True)
-    i = 0
-    while True:
-        i += 1
-        writer.submit(Job(i, evidence=b"e" * 500), block=True)
-"""
-
-
-def test_no_acknowledged_record_is_lost_to_kill_9(folder):
-    acknowledged = []
-    for seen in (1, 2, 30, 300, 600):
-        process = subprocess.Popen([*script(KILLED), folder], stdout=subprocess.PIPE, text=True)
-        acknowledged += [process.stdout.readline().strip() for _ in range(seen)]
-        process.send_signal(signal.SIGKILL)
-        # What came before the kill, a line that was cut short aside.
-        acknowledged += [line for line in process.communicate()[0].split("\n")[:-1] if line]
-    assert len(acknowledged) >= 933
-    write_records(folder)
-    assert set(acknowledged) <= set(ids(folder))
-    report = check_folder(folder)
-    assert report.ok, report.problems
-    assert report.logs == 1
-    LogFolder(folder).bundle(acknowledged[-1])
 
 
 def _in_child(action) -> int:
