@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -17,7 +18,7 @@ import pytest
 from log_helpers import RecordJob, run, script
 from torchnotary.errors import NotaryError, Saturated
 from torchnotary.keys import SigningKey
-from torchnotary.log import committer
+from torchnotary.log import committer, termination
 from torchnotary.log.check import check_folder
 from torchnotary.log.leaf import entry_leaf
 from torchnotary.log.proofs import TlogProof
@@ -303,6 +304,62 @@ def test_records_made_while_the_interpreter_exits_are_durable(folder):
     assert finished.stderr == ""
 
 
+TERMINATED = """
+    import os, signal, sys, threading, time
+    from log_helpers import RecordJob
+    from torchnotary.log import committer, termination
+    from torchnotary.log.writer import LogWriter
+    committer.GATHER_SECONDS = 60  # unless somebody waits, nothing is stored by itself
+    {before}
+    writer = LogWriter.open(sys.argv[1])
+    for i in range(20):
+        writer.submit(RecordJob(i))
+    os.kill(os.getpid(), signal.SIGTERM)
+    {after}
+"""
+
+
+@pytest.mark.parametrize(
+    "before, after, code",
+    [
+        ("", "time.sleep(60)", -signal.SIGTERM),
+        ("", "committer._committers_lock.acquire(); time.sleep(60)", -signal.SIGTERM),
+        ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))", "time.sleep(60)", 5),
+        ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "sys.exit(6)", 6),
+    ],
+    ids=["default", "default, inside a lock", "a handler of its own", "ignored"],
+)
+def test_records_made_right_before_a_sigterm_are_durable(folder, before, after, code):
+    source = TERMINATED.format(before=before, after=after)
+    assert run(source, folder, check=False).returncode == code
+    assert len(ids(folder)) == 20 and check_folder(folder).ok
+
+
+def test_a_second_sigterm_ends_a_process_that_cannot_store():
+    source = """
+        import os, signal, threading, time
+        from torchnotary.log import termination
+        stopping = threading.Event()
+        def stop():
+            stopping.set()
+            time.sleep(10**6)
+        termination.store_before(stop)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopping.wait(60)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10**6)
+    """
+    assert run(source, check=False).returncode == -signal.SIGTERM
+
+
+def test_a_handler_is_not_installed_from_another_thread():
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=termination.store_before, args=(lambda: None,))
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def _in_child(action) -> int:
     pid = os.fork()
     if pid == 0:
@@ -401,7 +458,7 @@ def test_forks_in_the_middle_of_commits_break_neither_side(folder):
         thread = threading.Thread(target=busy)
         thread.start()
         try:
-            for _ in range(20):
+            for _ in range(50):
                 time.sleep(0.005)
                 assert _in_child(lambda: writer.submit(RecordJob(-1)).wait(60)) == 0
         finally:
@@ -410,7 +467,7 @@ def test_forks_in_the_middle_of_commits_break_neither_side(folder):
         writer.flush()
     report = check_folder(folder)
     assert report.ok, report.problems
-    assert len(ids(folder)) > 40
+    assert report.logs == 2 and len(ids(folder)) > 100
 
 
 FORK_AND_EXIT = """

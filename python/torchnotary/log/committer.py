@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 from ..errors import NotaryError
 from ..statement import envelope as dsse
 from ..statement.batch import BatchStatement
-from . import forks
+from . import forks, termination
 from .checkpoint import Checkpoint
 from .claim import Claim, claim
 from .jobs import EntryRef, Prepared, Ticket
@@ -291,6 +291,7 @@ _worker_end_watched = False
 
 def attach(folder: Path) -> Committer:
     """The committer of ``folder`` in this process, with one handle more on it."""
+    termination.store_before(_stop_all)
     with _committers_lock:
         committer = _committers.get(folder)
         if committer is None:
