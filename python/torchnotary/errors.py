@@ -97,3 +97,7 @@ class VerificationFailed(NotaryError):
 
 class Saturated(NotaryError):
     """The writer's queue is full: a record that would have had to wait was not taken."""
+
+
+class LogInUse(NotaryError):
+    """A log cannot be pruned while another writes or reads it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated
 
@@ -75,6 +77,7 @@ def list_records(
         "log": str(folder),
         "records": [
             {
+                "erased": r.payload is None,
                 "id": r.record_id,
                 "index": r.index,
                 "labels": r.labels,
@@ -86,7 +89,7 @@ def list_records(
         "type": "log-list/1",
     }
     lines = [
-        f"{r.record_id[:16]}  {r.time[:19]}Z  {r.name}"
+        f"{r.record_id[:16]}  {r.time[:19]}Z  {'(erased)' if r.payload is None else r.name}"
         + "".join(f"  {key}={value}" for key, value in sorted(r.labels.items()))
         for r in rows
     ]
@@ -121,6 +124,38 @@ def check(log: LogArgument = None, as_json: Json = False) -> None:
     lines = [f"CORRUPT: {len(report.problems)} problems in {counted} (exit 1)"]
     result(with_next("\n".join([*lines, *map(str, report.problems)]), steps), document, as_json)
     leave(1)
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        str,
+        typer.Option(help="An age (90d, 12h, 30m), or a date or time (ISO 8601).", metavar="T"),
+    ],
+    log: LogArgument = None,
+    as_json: Json = False,
+) -> None:
+    """Erase what old records say, for good; the log still checks."""
+    from ..log.prune import prune_folder
+
+    folder, before = _folder(log), _time_before(older_than)
+    erased = prune_folder(folder, before)
+    document = {"before": before, "erased": erased, "log": str(folder), "type": "log-prune/1"}
+    result(f"erased {erased} records from before {before[:19]}Z", document, as_json)
+
+
+def _time_before(text: str) -> str:
+    from ..log.reader import normal_time
+
+    if age := re.fullmatch(r"([0-9]{1,5})([dhm])", text):
+        minutes = int(age[1]) * {"d": 24 * 60, "h": 60, "m": 1}[age[2]]
+        return normal_time((datetime.now(timezone.utc) - timedelta(minutes=minutes)).isoformat())
+    try:
+        return normal_time(text)
+    except NotaryError as error:
+        raise UsageProblem(
+            f"--older-than: {error.reason}", "--older-than 90d, or --older-than 2026-11-21"
+        ) from error
 
 
 def _folder(log: Path | None) -> Path:

@@ -100,7 +100,7 @@ def _claim_existing(path: Path) -> Claim | None:
     if Custody.find(path) is None:
         return None
     try:
-        lock = _lock(path)
+        lock = lock_log(path)
     except OSError:
         return None
     if lock is None:
@@ -153,7 +153,7 @@ def _begin_next(folder: Path, existing: list[Path]) -> Claim:
     # Readers come at any time, so a log appears under its name only once it is whole.
     unfinished = folder / f".{path.name}"
     unfinished.mkdir(mode=0o755)
-    lock = _lock(unfinished)
+    lock = lock_log(unfinished)
     if lock is None:
         raise NotaryError(f"the new log {path} is locked by another process", next_step="try again")
     opened: list[LogStore | PrivateStore] = []
@@ -196,7 +196,7 @@ def _last_checkpoint(existing: list[Path]) -> str | None:
     return None
 
 
-def _lock(path: Path) -> int | None:
+def lock_log(path: Path) -> int | None:
     """A descriptor that holds the log's lock, or None while another process (or this) holds it."""
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import LogCorrupt, NotaryError
+from ..errors import LogCorrupt, LogInUse, NotaryError
 from .forks import gate
 
 VERSION = 2
@@ -20,6 +20,8 @@ VERSION = 2
 PAGE_BYTES = 8192
 # Of journal, between two copies of it into the database: pages written often are copied once.
 _JOURNAL_PAGES = 4096
+# How long another connection is waited for.
+BUSY_MILLISECONDS = 5000
 _ROWS_A_STATEMENT = 64
 _CHECK = "torchnotary log check"
 _TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master"
@@ -48,7 +50,7 @@ def open_writer(
     """The connection of the one writer: a commit that returned survives a power loss."""
     connection = _connect(path, "mode=rw")
     try:
-        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA cache_size=-8000")
@@ -93,7 +95,7 @@ def _open_reader(path: Path, how: str, application_id: int, schema: str) -> sqli
         # A log may come from a stranger: its schema must not run functions of ours.
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
-        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
         _check_format(connection, path, application_id, schema)
     except BaseException:
         connection.close()
@@ -162,6 +164,21 @@ def insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple]) ->
         values = chain.from_iterable(rows[start : start + _ROWS_A_STATEMENT])
         connection.execute(many, tuple(values))
     connection.executemany(f"INSERT INTO {table} VALUES {row}", rows[whole:])
+
+
+def compact(connection: sqlite3.Connection, path: Path) -> None:
+    """Writes the database anew, so that no byte of what was deleted is left in it or its journal.
+
+    A page that was split keeps copies of its rows where nothing is stored any more, so
+    secure_delete alone is not enough. LogInUse where a reader keeps the journal from being emptied.
+    """
+    connection.execute("VACUUM")
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise LogInUse(
+            f"the log {path} is being read: bytes of what was erased are left in its files",
+            next_step="end what reads it and prune again",
+        )
 
 
 @contextmanager

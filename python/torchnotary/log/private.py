@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,15 +223,29 @@ class PrivateStore(PrivateReader):
         with database.transaction(self._connection):
             self._connection.execute("DELETE FROM records WHERE number >= ?", (number,))
             self._connection.execute("DELETE FROM record_files WHERE number >= ?", (number,))
-            unused = self._rows(
-                "SELECT id FROM files WHERE id NOT IN (SELECT file FROM record_files)"
+            self._erase_unused_files()
+
+    def erase(self, numbers: Sequence[int]) -> None:
+        """Erases what is kept for these records, and the files that no other refers to."""
+        self._shared.clear()
+        with database.transaction(self._connection):
+            rows = [(number,) for number in numbers]
+            self._connection.executemany("DELETE FROM records WHERE number = ?", rows)
+            self._connection.executemany("DELETE FROM record_files WHERE number = ?", rows)
+            self._erase_unused_files()
+
+    def compact(self) -> None:
+        """Leaves no byte of what was erased in the files; LogInUse while others read them."""
+        database.compact(self._connection, database_path(self.path))
+
+    def _erase_unused_files(self) -> None:
+        unused = self._rows("SELECT id FROM files WHERE id NOT IN (SELECT file FROM record_files)")
+        for (file,) in unused:
+            first = file * _PARTS_A_FILE
+            self._connection.execute(
+                "DELETE FROM parts WHERE id >= ? AND id < ?", (first, first + _PARTS_A_FILE)
             )
-            for (file,) in unused:
-                first = file * _PARTS_A_FILE
-                self._connection.execute(
-                    "DELETE FROM parts WHERE id >= ? AND id < ?", (first, first + _PARTS_A_FILE)
-                )
-                self._connection.execute("DELETE FROM files WHERE id = ?", (file,))
+            self._connection.execute("DELETE FROM files WHERE id = ?", (file,))
 
     def _file(self, data: bytes) -> int:
         """The id of the file with these bytes, kept now if it is new."""

@@ -371,6 +371,47 @@ class LogStore(LogReader):
         finally:
             self._connection.execute("PRAGMA synchronous=FULL")
 
+    # What is being erased is noted, so that a process that dies before no byte of it is left is
+    # followed by one that goes on.
+    def begin_erasing(self) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasing', 1)")
+
+    def is_erasing(self) -> bool:
+        """Whether bytes of records that were erased may be left in the files."""
+        return self._one("SELECT 1 FROM meta WHERE key = 'erasing'") is not None
+
+    def old_records(self, before: str, after: int, count: int) -> list[int]:
+        """The numbers of the next ``count`` records from before a time that are not erased."""
+        sql = (
+            "SELECT number FROM records WHERE number > ? AND time < ? AND payload IS NOT NULL"
+            " ORDER BY number LIMIT ?"
+        )
+        return [number for (number,) in self.query(sql, after, before, count)]
+
+    def erase(self, before: str) -> int:
+        """Erases statement, name and labels of the records from before a time, and signatures that
+        are over no other; returns of how many records. Their bytes go with :meth:`compact`."""
+        old = "SELECT number FROM records WHERE time < ? AND payload IS NOT NULL"
+        with self._transaction():
+            self._connection.execute(f"DELETE FROM labels WHERE number IN ({old})", (before,))
+            erased = self._connection.execute(
+                "UPDATE records SET payload = NULL, name = '' WHERE time < ? AND payload NOT NULL",
+                (before,),
+            ).rowcount
+            self._connection.execute(
+                "UPDATE entries SET signature = NULL WHERE signature IS NOT NULL AND NOT EXISTS"
+                " (SELECT 1 FROM records WHERE number >= first AND number < first + count"
+                " AND payload IS NOT NULL)"
+            )
+        return erased
+
+    def compact(self) -> None:
+        """Leaves no byte of what was erased in the log's files; LogInUse while others read it."""
+        database.compact(self._connection, self.path)
+
+    def end_erasing(self) -> None:
+        self._connection.execute("DELETE FROM meta WHERE key = 'erasing'")
+
     def _signer_id(self, key: PublicKey) -> int:
         known = self._signers.get(key)
         if known is None:
