@@ -9,6 +9,9 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Threads that wait for each other sleep: where another process has the cores, a spinning one takes
+# them from the one it waits for, and a small tensor operation lasts a time slice.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 VECTORS = Path(os.environ.get("TORCHNOTARY_VECTORS", "../shared/vectors"))
 
