@@ -108,9 +108,10 @@ def test_the_saved_record_verifies_with_the_command_the_demo_ends_with(told):
 
 @pytest.fixture
 def few_sentences(monkeypatch):
-    """Two batches are enough where the outcome does not depend on their number."""
-    texts = minilm.sentences()[:32]
+    """Two batches of two are enough where the outcome does not depend on their number."""
+    texts = minilm.sentences()[:4]
     monkeypatch.setattr(minilm, "sentences", lambda: texts)
+    monkeypatch.setattr(minilm, "BATCH", 2)
 
 
 def tell_with(tamperings, folder: Path) -> tuple[bool, str]:
