@@ -8,6 +8,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.stamps
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Processes that run Python tests: each may load a language model, and the files are few.
+TEST_JOBS ?= $(shell echo $$(( $(JOBS) < 4 ? $(JOBS) : 4 )))
 DEBIAN_PACKAGES := ccache libhwy-dev libgtest-dev libbenchmark-dev
 CPP_SOURCES := $(shell find cpp -type f)
 CMAKE_SOURCES := $(wildcard cmake/*)
@@ -52,7 +54,7 @@ test-cpp: $(STAMP)/cpp-tests
 	@ctest --test-dir build/cpp -j $(JOBS) --output-on-failure
 
 test-python: $(STAMP)/package $(STAMP)/smollm2
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 test-aarch64: $(STAMP)/cpp-tests $(STAMP)/cpp-tests-aarch64 $(STAMP)/package  ## the C++ tests on emulated ARM, and digests compared between machines
 	@ctest --test-dir build/aarch64 --output-on-failure
