@@ -254,6 +254,7 @@ def check_structure_line(value: Mapping[str, Any], where: str) -> None:
         and isinstance(value["name"], str)
         and isinstance(value["unbound"], list)
         and all(isinstance(name, str) for name in value["unbound"])
+        and value["unbound"] == sorted(value["unbound"])
     ):
         raise MalformedRecord(f"{where} is not a line of a structure file")
     else:

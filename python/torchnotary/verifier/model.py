@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ..coverage import covers, match_root, may_be_tied, without_legacy
-from ..errors import NotaryError, RootMismatch, VerificationFailed
-from ..manifest import FILES, STRUCTURE, WEIGHTS, Manifest, parse_structure, parse_weights
+from ..errors import MalformedRecord, NotaryError, RootMismatch, VerificationFailed
+from ..manifest import (
+    FILES,
+    STRUCTURE,
+    WEIGHTS,
+    Manifest,
+    parse_structure,
+    parse_weights,
+    weights_claimed,
+)
 from ..model_lines import Progress
 from ..statement.lines import Tree, brief, canonical, parse, tree_of
 from ..statement.record import Record
@@ -76,6 +84,11 @@ def travelling(record: Record, name: str) -> list[bytes] | None:
             expected=f"{claimed.root} of {claimed.size} lines",
             actual=f"{actual.root} of {actual.size} lines",
             next_step="ask its maker for the record again; this file was changed",
+        )
+    if name == STRUCTURE and weights_claimed(lines) != claimed_tree(record, "weights"):
+        raise MalformedRecord(
+            f"{name} belongs to other weights than the statement speaks of",
+            next_step="ask its maker for a record made by torchnotary",
         )
     return lines
 
