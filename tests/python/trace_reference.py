@@ -10,12 +10,14 @@ import json
 import re
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import blake3
-import torch
 
 import torchnotary
+
+if TYPE_CHECKING:
+    import torch
 
 TRACE = 3
 NOTHING = blake3.blake3(b"", derive_key_context="torchnotary 2026-11 value v1").digest()
