@@ -42,6 +42,14 @@ def test_the_examples_of_the_formats_are_what_the_program_answers(tmp_path):
     assert rewritten(document, tmp_path) == document.read_text()
 
 
+def test_the_examples_with_other_programs_are_what_they_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    document = DOCS / "interop.md"
+    run_blocks(document, tmp_path)["notary"].close()
+    assert len(blocks(document.read_text(), "pycon")) == 2
+    assert rewritten(document, tmp_path) == document.read_text()
+
+
 def test_the_examples_of_recording_run_one_after_the_other(tmp_path, monkeypatch, recwarn):
     monkeypatch.chdir(tmp_path)
     names = run_blocks(DOCS / "recording.md", tmp_path)

@@ -12,7 +12,7 @@ from ..composite import STRIDED
 from ..errors import PinMismatch
 from ..verifier.verdict import INCONCLUSIVE, INVALID
 from .files import load_model
-from .output import Json, leave, note, result, with_next
+from .output import Json, UsageProblem, leave, note, result, with_next
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -73,9 +73,29 @@ def manifest(
     diff: Annotated[
         str | None, typer.Option("--diff", help="Say what differs in this one.", metavar="MODEL")
     ] = None,
+    oms: Annotated[
+        Path | None,
+        typer.Option("--oms", help="Sign its files for model-signing, into this file."),
+    ] = None,
+    check_oms: Annotated[
+        Path | None,
+        typer.Option("--check-oms", help="Check its files against this model-signing signature."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="The key for --oms (private) or --check-oms (public): a PEM file."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print a model's roots, write its line files, or compare it with another."""
+    """Print a model's roots, write its line files, sign or check its files, or compare it."""
+    if oms or check_oms or key:
+        if output or diff:
+            raise UsageProblem(
+                "-o and --diff are about lines, --oms and --check-oms about files",
+                "run the two one after the other",
+            )
+        _tell_signature(model, oms, check_oms, key, as_json)
+        return
     found = _manifest(model, "MODEL")
     if output is not None:
         found.save(output)
@@ -90,6 +110,34 @@ def manifest(
         document[name] = {"root": root, "size": size} if root else None
         lines.append(f"{name:<10} {root}  {size} lines" if root else f"{name:<10} none")
     result("\n".join(lines), document, as_json)
+
+
+def _tell_signature(
+    model: str, sign_into: Path | None, check: Path | None, key: Path | None, as_json: bool
+) -> None:
+    """Signs the files of a model for model-signing, or checks them against what somebody signed."""
+    if key is None or (sign_into is None) == (check is None):
+        raise UsageProblem(
+            "--key goes with one of --oms and --check-oms",
+            "--oms FILE --key PRIVATE.pem, or --check-oms FILE --key PUBLIC.pem",
+        )
+    from ..interop import ec_keys, oms
+
+    if sign_into is not None:
+        signed = oms.sign(model, sign_into, ec_keys.EcPrivateKey.load(key))
+        text = f"signed     {len(signed.files)} files of {signed.model} in {sign_into}"
+    else:
+        signed = oms.check(model, check, ec_keys.EcPublicKey.load(key))
+        text = f"VALID: {len(signed.files)} files of {signed.model}, as {check} says"
+    document = {
+        "files": dict(signed.files),
+        "ignored": list(signed.ignored),
+        "model": signed.model,
+        "root": signed.root,
+        "signature": str(sign_into or check),
+        "type": "oms/1",
+    }
+    result(f"{text}\nroot       {signed.root}", document, as_json)
 
 
 def _manifest(model: str, option: str) -> Manifest:
