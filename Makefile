@@ -40,7 +40,7 @@ need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
       apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
 endef
 
-.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz bench collisions plantings soak bits-travel exact-goldens lint stubs clean
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz bench collisions plantings soak conformance bits-travel exact-goldens lint stubs clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,10 @@ bits-travel: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/cpp-tests-aarch64 $(ST
 
 exact-goldens: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/smollm2  ## write tests/golden anew, for a specification that changed
 	@$(PY) tests/python/bits_travel.py --write-goldens $(EXACT_GOLDEN)
+
+conformance: $(STAMP)/package  ## the conformance suite through the command line, and every bit of some records flipped
+	@$(PY) tests/conformance/run.py --command "$(VENV)/bin/torchnotary verify --json"
+	@$(PY) tests/conformance/bits.py
 
 lint: $(STAMP)/package  ## ruff over Python, clang-format over C++ where installed
 	@$(VENV)/bin/ruff check python tests benchmarks
