@@ -22,6 +22,7 @@ FOLDER = Path(__file__).resolve().parent
 SIGNER = FOLDER / "beside" / "signer.pem"
 KINDS = (
     "batch-2-of-3",
+    "cosigned-by-one",
     "disclosed-nothing",
     "entry-33-of-64",
     "group",

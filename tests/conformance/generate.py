@@ -16,6 +16,7 @@ from making import (  # noqa: E402
     base64_text,
     batches,
     bundles,
+    consistency,
     containers,
     disclosures,
     envelopes,
@@ -27,10 +28,12 @@ from making import (  # noqa: E402
     models,
     openings,
     policies,
+    quorums,
     statements,
     traces,
     valid,
     values_given,
+    witnesses,
 )
 from making.cases import Case  # noqa: E402
 
@@ -45,7 +48,9 @@ PARTS = (
     statements,
     logs,
     batches,
+    witnesses,
     held,
+    consistency,
     disclosures,
     openings,
     evidence,
@@ -53,6 +58,7 @@ PARTS = (
     values_given,
     models,
     policies,
+    quorums,
 )
 MADE = ("bad", "beside", "good", "unproven")
 
