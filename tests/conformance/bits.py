@@ -27,6 +27,7 @@ KINDS = (
     "entry-33-of-64",
     "group",
     "model-given",
+    "p256",
     "trace-of-a-view",
     "value-sparse",
     "values-of-inputs-and-outputs",

@@ -46,6 +46,7 @@ PROMISED = {
     "key-algorithm-downgraded-rsa-512": "format",
     "envelope-signature-payload-type-confused": "signature",
     "envelope-threshold-counted-twice": "format",
+    "p256-key-under-an-ed25519-signature": "signature",
     "json-statement-key-repeated": "format",
 }
 
