@@ -15,6 +15,7 @@ from log_helpers import RecordJob
 from torchnotary import merkle
 from torchnotary.demo.forging import bundle_of, with_bundle
 from torchnotary.errors import MalformedProof, MalformedRecord, NotaryError, RootMismatch
+from torchnotary.log import committer
 from torchnotary.log.check import check_folder
 from torchnotary.log.reader import LogFolder
 from torchnotary.log.streams import Chained, Streams
@@ -130,6 +131,7 @@ def together(tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHNOTARY_HOME", str(folder / "home"))
+        patch.setattr(committer, "GATHER_TOGETHER_SECONDS", 600)
         model = torch.nn.Linear(3, 2)
         notary = torchnotary.Notary(folder / "log", sign_every=10)
         recorded = notary.record(lambda x: model(x), model=model)

@@ -65,6 +65,8 @@ class PublicKey:
     @classmethod
     def from_spki(cls, der: bytes) -> PublicKey:
         """The key of a SubjectPublicKeyInfo (RFC 8410, RFC 5480), in its one DER encoding."""
+        if not isinstance(der, bytes):
+            raise TypeError(f"SPKI DER is bytes, not {type(der).__name__}")
         for kind in ALGORITHMS:
             if der.startswith(kind.SPKI_PREFIX) and len(der) == len(kind.SPKI_PREFIX) + (
                 kind.POINT_BYTES

@@ -18,7 +18,7 @@ from .check_pages import EntryCheck, Page
 from .checkpoint import Checkpoint, SignedNote
 from .claim import log_folders
 from .private import PrivateReader, database_path
-from .store import LogReader
+from .store import LogReader, id_row
 from .streams import Streams
 from .token import Custody, Token
 
@@ -28,11 +28,9 @@ _JOINED_RECORDS = (
     " FROM (SELECT * FROM records WHERE number >= ? AND number <= ? ORDER BY number)"
 )
 _STRAY_RECORDS = "SELECT number, entry, record_id FROM records WHERE number >= ?"
-# SQLite has no function for an id's first 8 bytes as a number, so the index is compared by numbers.
-_NOT_FOUND = (
-    "SELECT number, entry, record_id FROM records"
-    " WHERE number NOT IN (SELECT number FROM ids) LIMIT 100"
-)
+_ID_SUMS = "SELECT count(*), total(prefix & 4294967295) FROM ids"
+_ID = "SELECT count(*) FROM ids WHERE bucket = ? AND prefix = ? AND number = ?"
+_IDS = "SELECT number, entry, record_id FROM records WHERE number > ? ORDER BY number LIMIT ?"
 
 
 @dataclass(frozen=True)
@@ -145,6 +143,8 @@ class _LogCheck:
         self._report.records += entries.records
         if entries.is_complete:
             self._check_end(log, size, entries.records)
+            if log.query(_ID_SUMS)[0] != (entries.records, entries.id_sum):
+                self._name_what_is_not_found(log)
 
     def _check_tree(self, log: LogReader, page: Page, peaks: bytes, notes: dict[int, str]) -> bytes:
         """The nodes a page adds to the tree, and the roots at its checkpoints; the peaks then."""
@@ -215,8 +215,6 @@ class _LogCheck:
             self.problem(f"{nodes[0][0]} nodes of the tree belong to no entry")
         for number, index, record_id in log.query(_STRAY_RECORDS, records):
             self.problem(f"record {number} belongs to no entry", index, record_id)
-        for number, index, record_id in log.query(_NOT_FOUND):
-            self.problem(f"record {number} is not found by its id", index, record_id)
         for (beyond,) in log.query("SELECT size FROM checkpoints WHERE size > ?", size):
             self.problem(f"a checkpoint of size {beyond} was signed, but {size} entries are here")
         token = self._token
@@ -225,6 +223,13 @@ class _LogCheck:
                 f"{token.size} entries with the root {token.root[:16]}… were signed, but {size}"
                 " other ones are here: the log was replaced or cut back"
             )
+
+    def _name_what_is_not_found(self, log: LogReader) -> None:
+        last = -1
+        while rows := log.query(_IDS, last, _PAGE):
+            for last, index, record_id in rows:
+                if type(record_id) is bytes and not log.query(_ID, *id_row(last, record_id))[0][0]:
+                    self.problem(f"record {last} is not found by its id", index, record_id)
 
     def _check_predecessor(self, index: int, said: dict) -> None:
         if index != 0:

@@ -14,27 +14,37 @@ from . import tree
 from .store import LogReader
 
 PAGE_RECORDS = 4096
-# group_concat joins blobs byte by byte; a value that is NULL is left out.
-_ENTRIES = (
-    "SELECT count(*), min(idx), max(idx), group_concat(count), group_concat(first),"
-    " group_concat(signer), CAST(group_concat(leaf, char(10)) AS BLOB),"
-    " CAST(group_concat(signature, '') AS BLOB), group_concat(length(signature)),"
+# group_concat joins blobs byte by byte, in the order of the rows; a value that is NULL is left out.
+_SHAPE = (
+    "SELECT count(*), min(idx), max(idx), min(first - idx), max(first - idx), min(count),"
+    " max(count), count(payload) FROM entries WHERE idx >= ? AND idx < ?"
+)
+_BATCHES = (
+    "SELECT group_concat(first), group_concat(count),"
     " CAST(group_concat(ifnull(payload, ''), char(10)) AS BLOB)"
-    " FROM (SELECT * FROM entries WHERE idx >= ? ORDER BY idx LIMIT ?)"
+    " FROM entries WHERE idx >= ? AND idx < ?"
+)
+_ENTRIES = (
+    "SELECT CAST(group_concat(leaf, char(10)) AS BLOB), CAST(group_concat(signature, '') AS BLOB),"
+    " min(length(signature)), max(length(signature)), min(signer), max(signer), count(signer),"
+    " count(signature) FROM entries WHERE idx >= ? AND idx < ?"
+)
+_LENGTHS = (
+    "SELECT group_concat(length(signature)), group_concat(signer) FROM entries"
+    " WHERE idx >= ? AND idx < ?"
 )
 _RECORDS = (
-    "SELECT count(*), min(number), max(number), min(entry - number) || ',' || max(entry - number),"
+    "SELECT count(*), min(number), max(number), min(entry - number), max(entry - number),"
     " CAST(group_concat(record_id, '') AS BLOB), group_concat(time),"
     " CAST(group_concat(payload, char(10)) AS BLOB), count(payload)"
-    " FROM (SELECT * FROM records WHERE number >= ? AND number < ? ORDER BY number)"
+    " FROM records WHERE number >= ? AND number < ?"
 )
 _OWNERS = (
     "SELECT entry, min(number), count(*) FROM records WHERE number >= ? AND number < ?"
     " GROUP BY entry ORDER BY entry"
 )
 _NODES = (
-    "SELECT CAST(group_concat(hash, '') AS BLOB)"
-    " FROM (SELECT hash FROM nodes WHERE position >= ? AND position < ? ORDER BY position)"
+    "SELECT CAST(group_concat(hash, '') AS BLOB) FROM nodes WHERE position >= ? AND position < ?"
 )
 _LABELS = "SELECT number, key, value FROM labels WHERE number >= ? AND number < ?"
 
@@ -42,28 +52,24 @@ _LABELS = "SELECT number, key, value FROM labels WHERE number >= ? AND number < 
 class Columns(NamedTuple):
     """Entries ``first`` and after, and their records ``number`` and after.
 
-    ``leaves``, ``statements`` (of batches; empty for an entry of one record) and ``payloads`` have
-    a newline between values; ``record_ids`` and ``nodes`` are 32 bytes each in one; ``labels`` are
-    by number of the record.
+    ``batches`` has (count of records, statement) of every entry, the statement empty where the
+    entry is of one record; None where all are. ``signers`` is one where they are all by the same.
+    ``leaves`` and ``payloads`` have a newline between values; ``record_ids`` and ``nodes`` are 32
+    bytes each in one; ``labels`` are by number of the record.
     """
 
     first: int
     number: int
-    counts: list[int]
-    signers: list[int]
+    size: int
+    batches: list[tuple[int, bytes]] | None
+    signers: list[int] | int
     leaves: bytes
     signatures: list[bytes]
-    statements: bytes
     record_ids: bytes
     times: list[str]
     payloads: bytes
     nodes: bytes
     labels: dict[int, dict[str, str]]
-
-    @property
-    def are_single(self) -> bool:
-        """Whether every entry is of one record."""
-        return len(self.counts) == len(self.times) and not self.statements.strip(b"\n")
 
 
 def read_columns(log: LogReader, first: int, number: int, limit: int) -> Columns | None:
@@ -86,24 +92,27 @@ def read_labels(log: LogReader, first: int, last: int) -> dict[int, dict[str, st
 
 
 def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
-    (row,) = log.query(_ENTRIES, first, limit)
-    size, low, high, counts, firsts, signers, leaves, signatures, lengths, statements = row
+    (shape,) = log.query(_SHAPE, first, first + limit)
+    size, low, high, *numbering, fewest, most, statements = shape
     _require(size > 0 and (low, high) == (first, first + size - 1))
-    counts = _integers(counts, size)
-    ends = list(accumulate(counts, initial=number))
-    fitting = max(1, sum(end <= number + PAGE_RECORDS for end in ends) - 1)
-    if fitting < size:
-        return _read(log, first, number, fitting)
-    _require(min(counts) > 0 and _integers(firsts, size) == ends[:-1])
-    last = ends[-1]
-    total, low, high, offsets, ids, times, payloads, present = log.query(_RECORDS, number, last)[0]
-    _require(total == present == last - number and (low, high) == (number, last - 1))
-    _require(len(ids) == 32 * total)
-    if total == size:
-        _require(offsets == f"{first - number},{first - number}")
-    else:
+    batches, last = None, number + size
+    if statements or fewest != 1 or most != 1:
+        batches = _batches(log, first, number, size)
+        counts = [count for count, _ in batches]
+        ends = list(accumulate(counts, initial=number))
+        fitting = max(1, sum(end <= number + PAGE_RECORDS for end in ends) - 1)
+        if fitting < size:
+            return _read(log, first, number, fitting)
+        last = ends[-1]
         owners = list(zip(range(first, first + size), ends, counts, strict=False))
         _require(log.query(_OWNERS, number, last) == owners)
+    else:
+        _require(numbering == [number - first] * 2)
+    (records,) = log.query(_RECORDS, number, last)
+    total, low, high, *owning, ids, times, payloads, present = records
+    _require(total == present == last - number and (low, high) == (number, last - 1))
+    _require(len(ids) == 32 * total and (batches or owning == [first - number] * 2))
+    leaves, signatures, signers = _signed(log, first, size)
     begin, end = tree.node_count(first), tree.node_count(first + size)
     (nodes,) = log.query(_NODES, begin, end)[0]
     times = times.split(",")
@@ -111,17 +120,39 @@ def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
     return Columns(
         first,
         number,
-        counts,
-        _integers(signers, size),
+        size,
+        batches,
+        signers,
         leaves,
-        _pieces(signatures, _integers(lengths, size)),
-        statements,
+        signatures,
         ids,
         times,
         payloads,
         nodes or b"",
         read_labels(log, number, last),
     )
+
+
+def _batches(log: LogReader, first: int, number: int, size: int) -> list[tuple[int, bytes]]:
+    firsts, counts, statements = log.query(_BATCHES, first, first + size)[0]
+    counts = _integers(counts, size)
+    _require(min(counts) > 0)
+    _require(_integers(firsts, size) == list(accumulate(counts, initial=number))[:-1])
+    statements = statements.split(b"\n")
+    _require(len(statements) == size)
+    return list(zip(counts, statements, strict=True))
+
+
+def _signed(log: LogReader, first: int, size: int) -> tuple[bytes, list[bytes], list[int] | int]:
+    """Leaves, signatures and signers."""
+    (row,) = log.query(_ENTRIES, first, first + size)
+    leaves, signatures, shortest, longest, signer, last_signer, signers, present = row
+    _require(present == signers == size)
+    if shortest == longest and signer == last_signer:
+        ends = range(shortest, len(signatures) + 1, shortest)
+        return leaves, [signatures[end - shortest : end] for end in ends], signer
+    lengths, signers = log.query(_LENGTHS, first, first + size)[0]
+    return leaves, _pieces(signatures, _integers(lengths, size)), _integers(signers, size)
 
 
 def _integers(joined: str, count: int) -> list[int]:

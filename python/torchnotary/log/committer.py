@@ -57,6 +57,8 @@ class Committer:
         self._room = threading.Condition()
         self._kept_bytes = 0
         self._awaited = threading.Event()
+        self._urgent = False
+        self._taken = 0
 
     def is_this_thread(self) -> bool:
         """Whether the writer's own thread asks."""
@@ -130,17 +132,19 @@ class Committer:
     def _next_batch(self, *, gather: bool) -> tuple[list[Ticket], bool]:
         """What has gathered, at least one ticket unless the end mark came first."""
         item = self.queue.get()
+        self._taken = 1
         together = 1 if item is None else getattr(item.job, "sign_every", 1)
+        lacking = together > self.queue.qsize() + 1
         # Whoever waits says so after queueing: what they wait for is in this batch or before. So
         # does whoever queues the last of those that are signed together.
-        if gather:
-            lacking = together > self.queue.qsize() + 1
+        if lacking or gather:
             self._awaited.wait(GATHER_TOGETHER_SECONDS if lacking else GATHER_SECONDS)
         self._awaited.clear()
+        most, self._taken = self._most(together), 0
         batch: list[Ticket] = []
         while item is not None:
             batch.append(item)
-            if len(batch) >= BATCH_JOBS:
+            if len(batch) >= most:
                 return batch, False
             try:
                 item = self.queue.get_nowait()
@@ -148,8 +152,22 @@ class Committer:
                 return batch, False
         return batch, True
 
-    def hurry(self) -> None:
-        """Somebody waits for what is queued."""
+    def _most(self, together: int) -> int:
+        """How many tickets to take: where nobody waits, what would be signed with others to come
+        is left to them."""
+        urgent, self._urgent = self._urgent, False
+        queued = self.queue.qsize() + 1
+        if urgent or queued < together:
+            return BATCH_JOBS
+        return min(BATCH_JOBS, queued) // together * together
+
+    def has_enough(self, together: int) -> bool:
+        """Whether as many jobs are queued as are signed together."""
+        return self.queue.qsize() + self._taken >= together
+
+    def hurry(self, *, urgent: bool = True) -> None:
+        """Somebody waits for what is queued; or, not ``urgent``, enough is there to be signed."""
+        self._urgent = self._urgent or urgent
         self._awaited.set()
 
     def _process(self, batch: list[Ticket]) -> None:

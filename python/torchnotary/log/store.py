@@ -451,7 +451,7 @@ class _Rows:
         index = self.add_leaf(frontier, leaf, signer, number, len(items), signature, signed)
         for payload, record_id, time, name, labels in items:
             self._records.append((number, index, record_id, time, name, payload))
-            self._ids.append((number >> _BUCKET_BITS, _prefix(record_id), number))
+            self._ids.append(id_row(number, record_id))
             if labels:
                 self._labels.extend((key, value, number) for key, value in labels.items())
             number += 1
@@ -463,6 +463,11 @@ class _Rows:
         database.insert(connection, "records", self._records)
         database.insert(connection, "ids", sorted(self._ids))
         database.insert(connection, "labels", self._labels)
+
+
+def id_row(number: int, record_id: bytes) -> tuple[int, int, int]:
+    """By what a record is found by its id: its bucket, the id's prefix, its number."""
+    return number >> _BUCKET_BITS, _prefix(record_id), number
 
 
 def _prefix(record_id: bytes) -> int:

@@ -42,6 +42,14 @@ class Streams:
         # From here on a record may follow one whose statement is not there to be read.
         self.has_gaps = False
 
+    def follows(self, chained: Chained, record_id: bytes) -> bool:
+        """Takes a record that plainly follows the last one of its stream; False for any other."""
+        last = self._last.get(chained.stream)
+        if last is None or chained.seq != last[0] + 1 or chained.previous != last[1].hex():
+            return False
+        self._last[chained.stream] = (chained.seq, record_id)
+        return True
+
     def follow(self, chained: Chained, record_id: bytes) -> str | None:
         """Takes the next record of a stream; says what is wrong with its place in it."""
         last = self._last.get(chained.stream)

@@ -49,8 +49,8 @@ class LogWriter:
         committer.weigh(getattr(job, "nbytes", 0))
         queue.put(ticket)
         together = getattr(job, "sign_every", 1)
-        if together > 1 and queue.qsize() >= together:
-            committer.hurry()
+        if together > 1 and committer.has_enough(together):
+            committer.hurry(urgent=False)
         if not committer.running:
             committer.start()
         return ticket
