@@ -17,14 +17,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from ..errors import NotaryError
+from ..keys import SigningKey
 from ..statement import envelope as dsse
 from ..statement.batch import BatchStatement
 from . import forks, termination
 from .checkpoint import Checkpoint
 from .claim import Claim, claim
-from .jobs import EntryRef, Prepared, Ticket
+from .jobs import EntryRef, Ticket
+from .private import PrivateParts
 from .store import Entry, Item
 
 QUEUE_JOBS = 4096
@@ -189,13 +192,17 @@ class Committer:
                     ticket.settle(None, _explained(error, self.folder))
                     continue
             try:
-                one = _Built(ticket, ticket.job.build(origin))
+                payload, signer, time, name, labels, private, together = ticket.job.build(origin)
+                dsse.check_size(payload)
+                record_id = hashlib.sha256(payload).digest()
             except BaseException as error:
                 # Not even a SystemExit may end the thread others wait for.
                 ticket.settle(None, error)
                 continue
-            built.append(one)
-            weight += one.prepared.private.nbytes if one.prepared.private else 0
+            item = Item(payload, record_id, time, name, labels)
+            built.append(_Built(ticket, item, private, signer, together))
+            if private is not None:
+                weight += private.nbytes
             if weight >= BATCH_BYTES:
                 self._commit(built)
                 built, weight = [], 0
@@ -212,11 +219,11 @@ class Committer:
             with forks.gate:
                 self._release()
             failure = _explained(error, self.folder)
-            for item in built:
-                item.ticket.settle(None, failure)
+            for one in built:
+                one.ticket.settle(None, failure)
             return
-        for item, ref in zip(built, refs, strict=True):
-            item.ticket.settle(ref)
+        for one, ref in zip(built, refs, strict=True):
+            one.ticket.settle(ref)
 
     def _store(self, built: list[_Built]) -> list[EntryRef]:
         if self.claimed is None or not self.claimed.is_intact():
@@ -224,9 +231,9 @@ class Committer:
         store, custody = self.claimed.store, self.claimed.custody
         entries = [_signed(group, custody.origin) for group in _groups(built)]
         private = [
-            (number, item.record_id, item.prepared.private)
-            for number, item in enumerate(built, start=store.next_number)
-            if item.prepared.private is not None
+            (number, item.record_id, parts)
+            for number, (_, item, parts, _, _) in enumerate(built, start=store.next_number)
+            if parts is not None
         ]
         if private:
             self.claimed.private.put(private)
@@ -259,46 +266,37 @@ class Committer:
                 claimed.release()
 
 
-class _Built:
+class _Built(NamedTuple):
     """A ticket with what its job prepared."""
 
-    __slots__ = ("ticket", "prepared", "record_id")
-
-    def __init__(self, ticket: Ticket, prepared: Prepared) -> None:
-        dsse.check_size(prepared.payload)
-        self.ticket = ticket
-        self.prepared = prepared
-        self.record_id = hashlib.sha256(prepared.payload).digest()
-
-    def item(self) -> Item:
-        payload, _, time, name, labels, _, _ = self.prepared
-        return Item(payload, self.record_id, time, name, labels)
+    ticket: Ticket
+    item: Item
+    private: PrivateParts | None
+    signer: SigningKey
+    together: int
 
 
 def _groups(built: list[_Built]) -> Iterator[list[_Built]]:
     """What is signed together: neighbours of one signer, as many as they ask for."""
     start = 0
     while start < len(built):
-        first = built[start].prepared
-        end = start + 1
-        while (
-            end < min(start + first.sign_every, len(built))
-            and built[end].prepared.sign_every == first.sign_every
-            and built[end].prepared.signer is first.signer
-        ):
-            end += 1
-        yield built[start:end]
-        start = end
+        *_, signer, together = built[start]
+        group = built[start : start + together]
+        for place, one in enumerate(group):
+            if one.signer is not signer or one.together != together:
+                del group[place:]
+                break
+        yield group
+        start += len(group)
 
 
 def _signed(group: list[_Built], origin: str) -> Entry:
     """The entry of a group: the record itself where it is one, else a signed batch."""
-    signer = group[0].prepared.signer
-    payload = group[0].prepared.payload
-    if len(group) > 1:
-        payload = BatchStatement.of([item.record_id.hex() for item in group], origin).payload
-    envelope = dsse.sign(payload, signer)
-    return Entry(envelope, signer.public, [item.item() for item in group])
+    signer, items = group[0].signer, [one.item for one in group]
+    payload = items[0].payload
+    if len(items) > 1:
+        payload = BatchStatement.of([item.record_id.hex() for item in items], origin).payload
+    return Entry(dsse.sign(payload, signer), signer.public, items)
 
 
 _committers: dict[Path, Committer] = {}

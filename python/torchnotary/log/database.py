@@ -22,7 +22,7 @@ PAGE_BYTES = 8192
 _JOURNAL_PAGES = 4096
 # How long another connection is waited for.
 BUSY_MILLISECONDS = 5000
-_ROWS_A_STATEMENT = 64
+_ROWS_A_STATEMENT = (512, 64, 8, 1)
 _CHECK = "torchnotary log check"
 _TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 _MAX_TABLES = 100
@@ -155,15 +155,16 @@ def read(
 def insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple]) -> None:
     """Inserts rows of one width, many by a statement: each statement lets go of the interpreter
     and has to win it back."""
-    if not rows:
-        return
-    row = f"({','.join('?' * len(rows[0]))})"
-    whole = len(rows) - len(rows) % _ROWS_A_STATEMENT
-    many = f"INSERT INTO {table} VALUES {','.join([row] * _ROWS_A_STATEMENT)}"
-    for start in range(0, whole, _ROWS_A_STATEMENT):
-        values = chain.from_iterable(rows[start : start + _ROWS_A_STATEMENT])
-        connection.execute(many, tuple(values))
-    connection.executemany(f"INSERT INTO {table} VALUES {row}", rows[whole:])
+    start = 0
+    for count in _ROWS_A_STATEMENT:
+        if len(rows) - start < count:
+            continue
+        row = f"({','.join('?' * len(rows[0]))})"
+        sql = f"INSERT INTO {table} VALUES {','.join([row] * count)}"
+        while len(rows) - start >= count:
+            values = tuple(chain.from_iterable(rows[start : start + count]))
+            connection.execute(sql, values)
+            start += count
 
 
 def compact(connection: sqlite3.Connection, path: Path) -> None:

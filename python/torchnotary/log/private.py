@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ..errors import LogCorrupt
 from . import database
@@ -31,20 +33,19 @@ CREATE INDEX record_files_by_file ON record_files (file);
 """
 
 
-@dataclass(frozen=True)
-class PrivateParts:
+class PrivateParts(NamedTuple):
     """What a record keeps for its maker: the 32-byte secret its salts derive from, its unsalted
     digests (as the recorder encodes them), files by name, and the kept tensors as ``evidence``.
     """
 
     secret: bytes
     digests: bytes = b""
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = MappingProxyType({})
     evidence: bytes | None = None
 
     @property
     def nbytes(self) -> int:
-        files = sum(map(len, self.files.values()))
+        files = sum(map(len, self.files.values())) if self.files else 0
         return len(self.digests) + files + len(self.evidence or b"")
 
 
@@ -207,10 +208,12 @@ class PrivateStore(PrivateReader):
         with database.transaction(self._connection, self._shared.clear):
             records, files = [], []
             for number, record_id, part in parts:
-                records.append((number, record_id, part.secret, part.digests))
-                files += [(number, name, self._file(data)) for name, data in part.files.items()]
-                if part.evidence is not None:
-                    files.append((number, "evidence.safetensors", self._file(part.evidence)))
+                secret, digests, named, evidence = part
+                records.append((number, record_id, secret, digests))
+                if named:
+                    files += [(number, name, self._file(data)) for name, data in named.items()]
+                if evidence is not None:
+                    files.append((number, "evidence.safetensors", self._file(evidence)))
             database.insert(self._connection, "records", records)
             database.insert(self._connection, "record_files", files)
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from struct import Struct
 from typing import Any, NamedTuple
 
 from .. import merkle
@@ -46,6 +47,7 @@ _PAGE = 1000
 # Tree positions must fit SQLite's integers.
 _MAX_ENTRIES = 2**61
 _BUCKET_BITS = 15
+_SIGNED = Struct(">q")
 _ROW = (
     "SELECT r.number, r.entry, r.record_id, r.time, r.name, r.payload, s.spki, e.first, e.count,"
     " e.signature, e.payload FROM records r LEFT JOIN entries e ON e.idx = r.entry"
@@ -472,7 +474,7 @@ def id_row(number: int, record_id: bytes) -> tuple[int, int, int]:
 
 def _prefix(record_id: bytes) -> int:
     """An id's first 8 bytes as the signed integer that SQLite keeps."""
-    return int.from_bytes(record_id[:8], "big", signed=True)
+    return _SIGNED.unpack_from(record_id)[0]
 
 
 def _signed_ranges(low: bytes, high: bytes) -> list[tuple[int, int]]:
