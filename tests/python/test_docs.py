@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+import documents
 import torchnotary
 from documents import DOCUMENTS, ROOT, anchors, blocks, links, rewritten, run_blocks
 from torchnotary.verifier.verdict import STEP_NAMES
@@ -74,6 +76,27 @@ def test_the_sessions_of_the_command_line_go_as_printed(tmp_path):
         assert (typed, answer) == (command, shown)
 
 
+def test_the_sessions_about_logs_go_as_printed(tmp_path, monkeypatch, capfd):
+    """Typed in this process: the log is made without torch, of as many records."""
+    from log_helpers import write_records
+    from torchnotary import cli
+
+    def run_here(command, folder):
+        words = shlex.split(command)
+        if words[0] == "python":
+            write_records(folder / "notary-log", 2)
+            return 0, ""
+        code = cli.run(words[1:])
+        return code, "".join(capfd.readouterr())
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(documents, "_run", run_here)
+    document = DOCS / "log.md"
+    printed, now = _typed(document.read_text()), _typed(rewritten(document, tmp_path))
+    assert len(printed) >= 7
+    assert printed == now
+
+
 def _typed(text: str) -> list[tuple[str, list[str]]]:
     """Each command of a document's sessions, with its exit code, and what it answered."""
     found: list[tuple[str, list[str]]] = []
@@ -98,6 +121,7 @@ def _words(answer: list[str]) -> list[str]:
 def _without_chance(answer: list[str]) -> list[str]:
     """An answer without what differs from run to run or machine to machine."""
     varying = {
+        r"\+[0-9a-f]{8}\+[0-9A-Za-z+/]{44}": "+<vkey>",
         r"\b[0-9a-f]{4}( [0-9a-f]{4})+\b": "<hex>",
         r"\b[0-9a-f]{8,}\b": "<hex>",
         r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?Z?": "<time>",

@@ -18,11 +18,13 @@ from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..keys import PublicKey
+    from ..log.witness import WitnessKey
     from ..manifest import Manifest
     from ..statement.record import Record
 
 VALUE_SUFFIXES = (".safetensors", ".npz", ".npy", ".json", ".pt")
 _ID = re.compile(r"[0-9a-f]{8,64}")
+_MAX_VKEY_BYTES = 64 * 2**10
 
 
 def find_record(text: str) -> Path | bytes:
@@ -85,6 +87,50 @@ def load_key(text: str, *, whole: bool = False) -> PublicKey | str:
     except NotaryError as error:
         step = error.next_step or "give a PEM file with their public key, or its fingerprint"
         raise UsageProblem(f"{text}: {error.reason}", step) from error
+
+
+def load_log_key(text: str) -> PublicKey:
+    """The key of a log: a verifier key or a file with one, or a key argument (see `load_key`)."""
+    from ..log.checkpoint import origin_of, parse_vkey
+
+    vkey = _vkey(text)
+    if vkey is None:
+        return load_key(text, whole=True)
+    name, key = parse_vkey(vkey)
+    if name != origin_of(key):
+        raise NotaryError(
+            "the verifier key is not that of a log",
+            expected=origin_of(key),
+            actual=name,
+            next_step="take it from logs.jsonl, or from: torchnotary log checkpoint --json",
+        )
+    return key
+
+
+def load_witness(text: str) -> WitnessKey:
+    """The witness of a verifier key, or of a file with one (a witness's ``witness.vkey``)."""
+    from ..log.witness import WitnessKey
+
+    return WitnessKey.from_vkey(_vkey(text) or text)
+
+
+def _vkey(text: str) -> str | None:
+    """The verifier key that ``text`` is, or that the file of this name holds; None for neither."""
+    if os.path.lexists(text):
+        text = read_regular(text, _MAX_VKEY_BYTES).decode("utf-8", "replace").strip()
+    return None if text.count("+") < 2 or "-----BEGIN" in text else text
+
+
+def load_checkpoint(path: Path) -> str:
+    """The note of a checkpoint file, or the one in a record that was saved (``.tnr``)."""
+    from ..log.checkpoint import MAX_NOTE_BYTES
+    from ..log.proofs import TlogProof
+    from ..statement.record import Record
+
+    with open_regular(path) as stream:
+        if stream.read(4) == b"PK\x03\x04":
+            return TlogProof.from_text(Record.load(path).tlog_proof).checkpoint
+    return read_regular(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
 
 
 def load_object(text: str, option: str) -> Any:

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from ..errors import NotaryError
+from . import sharing, witnessing
 from .files import load_record, read_values
 from .output import Json, UsageProblem, leave, result, with_next
+from .sharing import log_folder
 
 app = typer.Typer(help="Your transparency log.", no_args_is_help=True)
 
@@ -71,7 +73,7 @@ def list_records(
     """List the records of a log, newest last."""
     from ..log.reader import LogFolder
 
-    folder = _folder(log)
+    folder = log_folder(log)
     rows = list(LogFolder(folder).list(labels=_labels(label or []), since=_time(since)))
     document = {
         "log": str(folder),
@@ -101,7 +103,7 @@ def check(log: LogArgument = None, as_json: Json = False) -> None:
     """Check every entry of a log against its tree and its checkpoints."""
     from ..log.check import check_folder
 
-    report = check_folder(_folder(log))
+    report = check_folder(log_folder(log))
     steps = [] if report.ok else ["restore the named log from a copy that still checks"]
     document = {
         "checkpoints": report.checkpoints,
@@ -138,7 +140,7 @@ def prune(
     """Erase what old records say, for good; the log still checks."""
     from ..log.prune import prune_folder
 
-    folder, before = _folder(log), _time_before(older_than)
+    folder, before = log_folder(log), _time_before(older_than)
     erased = prune_folder(folder, before)
     document = {"before": before, "erased": erased, "log": str(folder), "type": "log-prune/1"}
     result(f"erased {erased} records from before {before[:19]}Z", document, as_json)
@@ -158,13 +160,15 @@ def _time_before(text: str) -> str:
         ) from error
 
 
-def _folder(log: Path | None) -> Path:
-    from .. import folders
-
-    folder = log or folders.default_log()
-    if not folder.is_dir():
-        raise UsageProblem(f"there is no log folder {folder}", "torchnotary log list LOG")
-    return folder
+for command in (
+    sharing.checkpoint,
+    sharing.prove,
+    sharing.consistency,
+    sharing.publish,
+    witnessing.witness,
+    witnessing.cosigned,
+):
+    app.command()(command)
 
 
 def _time(text: str | None) -> str | None:

@@ -31,6 +31,13 @@ def result(text: Any, document: Any, as_json: bool) -> None:
         print(_clean(text))
 
 
+def exactly(text: str) -> None:
+    """Prints a signed text as it is: in UTF-8 whatever the terminal speaks, without a line more."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
 def note(text: str) -> None:
     """Says something beside the result, on stderr."""
     print(_clean(text), file=sys.stderr)

@@ -22,6 +22,7 @@ from . import cosigned
 from .checkpoint import MAX_NOTE_BYTES, Checkpoint
 from .claim import log_folders
 from .leaf import leaf_hash
+from .sources import last_checkpoint
 from .store import LogReader
 from .tiles import INDEX_NAME, WIDTH, Tile, encode_bundle, encode_index, read_index, widths
 
@@ -52,10 +53,9 @@ def publish(logs: Path, folder: Path) -> list[Published]:
             keys = read_index(folder)
         for path in log_folders(logs):
             with LogReader.open(path) as log:
-                last = latest(log)
-                if last is None:
+                if log.checkpoint() is None:
                     continue
-                done.append(_publish_log(log, last, folder / path.name))
+                done.append(_publish_log(log, last_checkpoint(log), folder / path.name))
                 keys[path.name] = log.public_key
         if not done:
             raise NotaryError(
@@ -78,19 +78,9 @@ def check_published(logs: Path, folder: Path) -> Iterator[str]:
                 yield from (f"{path.name}/{what}" for what in _differences(log, folder / path.name))
                 if keys.pop(path.name) != log.public_key:
                     yield f"{INDEX_NAME} gives {path.name} another key"
-            elif latest(log) is not None:
+            elif log.checkpoint() is not None:
                 yield f"{path.name} is not published"
     yield from (f"{name} is no log of {logs}" for name in keys)
-
-
-def latest(log: LogReader) -> tuple[int, str] | None:
-    """Size and note of a log's last checkpoint, with the cosignatures it has got; None where
-    nothing is signed."""
-    found = log.checkpoint()
-    if found is None:
-        return None
-    kept = cosigned.at(log, found[0])
-    return found if kept is None else (kept.size, kept.note)
 
 
 def _publish_log(log: LogReader, last: tuple[int, str], home: Path) -> Published:
