@@ -186,6 +186,17 @@ def test_a_witness_refuses_a_log_that_was_cut_back(folder, capsys, tmp_path):
     assert "not shown to extend" in said and "size 4, root" in said and "keep " in said
 
 
+def test_a_witness_signs_with_a_key_that_nobody_else_reads(folder, capsys, tmp_path):
+    key = tmp_path / "w.pem"
+    key.write_bytes(SigningKey.generate().to_pem())
+    how = ["--state", tmp_path / "w", "--name", NAME, "--key", key]
+    key.chmod(0o644)
+    assert "read or written by other users" in ask(capsys, "log", "witness", *how, code=1)
+    key.chmod(0o600)
+    assert NAME in ask(capsys, "log", "witness", *how)
+    assert not (tmp_path / "w" / "key.pem").exists()
+
+
 def test_the_note_itself_is_printed_where_no_file_is_named(folder, capsys, tmp_path):
     how = ["--state", tmp_path / "w", "--name", NAME, "--trust-on-first-use"]
     printed = ask(capsys, "log", "witness", folder, *how)

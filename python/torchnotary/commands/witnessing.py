@@ -143,5 +143,9 @@ def _describe(own: Witness, cosigned_note: str) -> dict:
 def _signing_key(path: Path | None) -> SigningKey | None:
     from ..files import read_regular
     from ..keys import MAX_PEM_BYTES, SigningKey
+    from ..keys.signing import check_private
 
-    return None if path is None else SigningKey.from_pem(read_regular(path, MAX_PEM_BYTES))
+    if path is None:
+        return None
+    check_private(path)
+    return SigningKey.from_pem(read_regular(path, MAX_PEM_BYTES))
