@@ -19,6 +19,7 @@ from torchnotary.log.store import LogReader
 from torchnotary.log.witness import WitnessKey, verify_every_line
 
 NAME = "witness.example/w1"
+VKEY = WitnessKey(NAME, SigningKey.generate().public).vkey()
 
 
 @pytest.fixture
@@ -94,6 +95,20 @@ def test_a_log_is_proven_to_have_grown_and_a_stranger_checks_it(folder, key, cap
     other = vkey(old.origin, SigningKey.generate().public)
     said = ask(capsys, "log", "consistency", "old", "proof", "--log-key", other, code=1)
     assert "not that of a log" in said
+
+
+def test_anyone_proves_from_a_published_log_that_it_grew(folder, key, capsys, tmp_path):
+    ask(capsys, "log", "checkpoint", folder, "-o", "old")
+    write_records(folder, 2)
+    ask(capsys, "log", "publish", "out", "--log", folder)
+    shutil.rmtree(folder)
+    text = ask(capsys, "log", "prove", "--from", "old", "--log", "out")
+    old = Checkpoint.verify((tmp_path / "old").read_text(), key)
+    assert ConsistencyProof.from_text(text).verify(old, key).size == 5
+    said = ask(capsys, "log", "prove", "--from", "old", code=1)
+    assert "no log of yours is" in said
+    said = ask(capsys, "log", "cosigned", "old", "--witness", VKEY, "--log", "out", code=2)
+    assert "is a published log" in said
 
 
 def test_a_saved_record_stands_for_its_checkpoint(folder, key, capsys, tmp_path):

@@ -56,7 +56,10 @@ def prove(
         Path | None,
         typer.Option("--to", help="Up to this checkpoint or record's, not to the last one."),
     ] = None,
-    log: LogOption = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="The log's folder; with --from a published one too."),
+    ] = None,
     output: Output = None,
     as_json: Json = False,
 ) -> None:

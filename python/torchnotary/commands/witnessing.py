@@ -85,11 +85,14 @@ def cosigned(
     from ..log import cosigned as kept
     from ..log.checkpoint import Checkpoint, SignedNote
     from ..log.sources import log_of
+    from ..log.store import LogReader
 
     keys = [load_witness(text) for text in witnesses]
     given = load_checkpoint(file)
     origin = Checkpoint.parse(SignedNote.parse(given).text).origin
     with log_of(origin, log) as opened:
+        if not isinstance(opened, LogReader):
+            raise UsageProblem(f"{opened.path} is a published log", "--log, with the log itself")
         found = kept.keep(opened, given, keys)
         document = {
             "log": str(opened.path),

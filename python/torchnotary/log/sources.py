@@ -14,30 +14,34 @@ from .store import LogReader
 from .tiles import INDEX_NAME, PublishedLog, read_index
 
 
-def open_log(path: Path) -> LogReader | PublishedLog:
-    """The log in ``path``: a log's own folder or the only one in it, published or not.
+def log_paths(path: Path) -> list[Path]:
+    """The logs that ``path`` stands for, published or not: itself, or those in it in the order
+    they were begun."""
+    if (path / "log.sqlite").is_file() or (path / "checkpoint").is_file():
+        return [path]
+    if (path / INDEX_NAME).is_file():
+        return [path / name for name in read_index(path)]
+    return log_folders(path)
 
-    NotaryError where there is none, or several to choose from.
-    """
-    if (path / "log.sqlite").is_file():
-        return LogReader.open(path)
-    if (path / "checkpoint").is_file():
-        return PublishedLog.open(path)
-    published = (path / INDEX_NAME).is_file()
-    found = [path / name for name in read_index(path)] if published else log_folders(path)
+
+def open_log(path: Path) -> LogReader | PublishedLog:
+    """The one log that ``path`` stands for (see `log_paths`); NotaryError where there is none, or
+    several to choose from."""
+    found = log_paths(path)
     if len(found) != 1:
         raise NotaryError(
             f"there are {len(found)} logs in {path}" if found else f"there is no log in {path}",
             next_step=" or ".join(f"name {log}" for log in found) or "name a log's folder",
         )
-    return PublishedLog.open(found[0]) if published else LogReader.open(found[0])
+    is_store = (found[0] / "log.sqlite").is_file()
+    return LogReader.open(found[0]) if is_store else PublishedLog.open(found[0])
 
 
-def log_of(origin: str, folder: Path | None = None) -> LogReader:
-    """The log of this origin in ``folder``, or in any folder this user has written."""
-    for path in known_logs() if folder is None else [folder, *log_folders(folder)]:
+def log_of(origin: str, folder: Path | None = None) -> LogReader | PublishedLog:
+    """The log of this origin in ``folder``, published or not, or in any folder this user wrote."""
+    for path in known_logs() if folder is None else log_paths(folder):
         try:
-            log = LogReader.open(path)
+            log = open_log(path)
         except NotaryError:
             continue  # another one may be the log; `log check` says what is wrong with this one
         if log.origin == origin:

@@ -178,11 +178,14 @@ class PublishedLog:
         """Every log that is published in ``folder``, in the order they were begun."""
         return [cls(folder / name, key) for name, key in read_index(folder).items()]
 
+    def close(self) -> None:
+        """Nothing is held open; a `LogReader`, which this stands for, has a connection."""
+
     def __enter__(self) -> PublishedLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is held open; a `LogReader`, which this stands for, has a connection."""
+        self.close()
 
     def checkpoint(self) -> tuple[int, str]:
         """Size and note of its checkpoint."""
