@@ -44,8 +44,12 @@ def verify(
     checkpoint: Annotated[
         Path | None, typer.Option(help="A checkpoint of its log that you hold.")
     ] = None,
+    consistency: Annotated[
+        Path | None,
+        typer.Option(help="The proof between that checkpoint and the record's, or a folder."),
+    ] = None,
     policy: Annotated[
-        Path | None, typer.Option(help="A TOML file: signers, origins, required steps.")
+        Path | None, typer.Option(help="A TOML file: signers, logs, witnesses, what must pass.")
     ] = None,
     model: Model = None,
     inputs: Inputs = None,
@@ -63,6 +67,7 @@ def verify(
         find_record(record),
         signer=load_key(signer) if signer is not None else None,
         checkpoint=checkpoint,
+        consistency=consistency,
         policy=policy,
         model=load_manifest(model) if model is not None else None,
         inputs=read_values(inputs, "inputs") if inputs is not None else None,

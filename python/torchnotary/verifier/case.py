@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..errors import NotaryError
 from ..leaves import Leaf
+from ..log.checkpoint import Checkpoint
 from ..statement.batch import BatchStatement
 from ..statement.evidence import decode_evidence
 from ..statement.record import Record
@@ -24,6 +26,23 @@ class Finding:
     detail: str
     error: NotaryError | None = None
     next_step: str | None = None
+
+
+class Held(NamedTuple):
+    """A checkpoint that somebody other than the signer holds: ``whose`` says who, ``note`` is its
+    text with every signature line."""
+
+    whose: str
+    note: str
+    checkpoint: Checkpoint
+
+
+class Sighting(NamedTuple):
+    """A checkpoint of the record's log that a quorum of the policy's witnesses cosigned; at
+    ``time`` (POSIX seconds) the last of the quorum had seen it."""
+
+    checkpoint: Checkpoint
+    time: int
 
 
 def passed(detail: str) -> Finding:
@@ -45,14 +64,15 @@ def failed(error: NotaryError) -> Finding:
 class Case:
     """What is verified and against what; steps leave here what later steps build on.
 
-    ``signer`` is a fingerprint, ``checkpoint`` the text of a signed note, ``nonce`` hexadecimal,
-    ``model`` is a `Manifest` once the record is known to be intact; None means that the caller
-    did not ask.
+    ``signer`` is a fingerprint, ``checkpoint`` the text of a signed note, ``consistency`` the text
+    of a consistency file or a folder of logs, ``nonce`` hexadecimal, ``model`` is a `Manifest` once
+    the record is known to be intact; None means that the caller did not ask.
     """
 
     source: Any
     signer: str | None = None
     checkpoint: str | None = None
+    consistency: str | Path | None = None
     policy: Policy | None = None
     model: Any = None
     inputs: Any = None
@@ -64,7 +84,8 @@ class Case:
     batch: BatchStatement | None = None  # what was signed, where that is many records together
     entry: Any = None  # the checkpoint that proves the record is its entry `index`
     index: int = -1
-    held: Any = None  # the checkpoint of the caller, once it is connected to `entry`
+    held: list[Held] = field(default_factory=list)  # of `checkpoints`, those connected to `entry`
+    sightings: list[Sighting] = field(default_factory=list)
 
     @cached_property
     def evidence(self) -> dict[str, list[Leaf]]:
@@ -72,15 +93,23 @@ class Case:
         data = self.record.evidence
         return decode_evidence(data) if data is not None else {}
 
+    @property
+    def checkpoints(self) -> list[tuple[str, str]]:
+        """The checkpoints to compare with, as (whose, text of the signed note)."""
+        given = [("your checkpoint", self.checkpoint)]
+        if self.policy is not None:
+            given.append(("the policy's checkpoint", self.policy.checkpoint))
+        return [(whose, note) for whose, note in given if note is not None]
+
     def asked(self, step: str) -> bool:
         """Whether the caller, or the policy, wants an answer from that step."""
-        if self.policy is not None and step in self.policy.required:
-            return True
-        return {
+        policy = self.policy if self.policy is not None else Policy()
+        held = bool(self.checkpoints)
+        return step in policy.required or {
             "signer": self.signer is not None or self.revoked,
-            "log consistency": self.checkpoint is not None,
-            "witness": self.checkpoint is not None,
-            "nonce": self.nonce is not None,
+            "log consistency": held or self.consistency is not None,
+            "witness": held or bool(policy.witnesses),
+            "nonce": self.nonce is not None or policy.nonce is not False,
             "weights": self.model is not None,
             "structure": getattr(self.model, "structure_root", None) is not None,
             "inputs": self.inputs is not None,

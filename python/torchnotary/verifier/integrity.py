@@ -1,4 +1,4 @@
-"""Steps about the file itself: its encoding, its signature, whose key that is, time and nonce."""
+"""Steps about the file itself: its encoding, its signature, whose key that is, and its nonce."""
 
 from __future__ import annotations
 
@@ -140,22 +140,24 @@ def _whose(case: Case) -> Finding:
     return not_checked("nobody you trust vouches for this key")
 
 
-def check_time(case: Case) -> Finding:
-    """Never passes: a clock that the signer reads proves nothing by itself."""
-    time = case.record.predicate["time"]
-    return not_checked(f"asserted by the signer's clock: {time['start']} to {time['end']}")
-
-
 def check_nonce(case: Case) -> Finding:
-    """The caller's challenge, which must be the one that was signed."""
+    """The challenge of the caller, of the policy or of both, which must be the one signed."""
     signed = case.record.predicate["record"]["nonce"]
-    if case.nonce is None:
-        return not_checked("no nonce given to compare" if signed else "signed without a nonce")
-    if signed != case.nonce:
-        raise VerificationFailed(
-            "signed for another challenge" if signed else "signed without a nonce",
-            expected=case.nonce,
-            actual=signed or "none",
-            next_step="send a fresh nonce and ask for a record made with it",
+    asked = case.policy.nonce if case.policy is not None else False
+    sent = [nonce for nonce in (case.nonce, asked) if isinstance(nonce, str)]
+    if not sent and (signed or not asked):
+        return not_checked(
+            "no nonce given to compare" if signed else "signed without a nonce",
+            "give the nonce you sent: --nonce HEX" if signed else None,
         )
-    return passed("your nonce was signed")
+    for nonce in sent or ["any nonce"]:
+        if signed != nonce:
+            raise VerificationFailed(
+                "signed for another challenge" if signed else "signed without a nonce",
+                expected=nonce,
+                actual=signed or "none",
+                next_step="send a fresh nonce and ask for a record made with it",
+            )
+    return passed(
+        "the policy's nonce was signed" if case.nonce is None else "your nonce was signed"
+    )

@@ -1,25 +1,31 @@
-"""Steps about the log: that this record is its entry, and that the log you hold is the same."""
+"""The step log inclusion: that this record's very bytes are one entry of the log it names."""
 
 from __future__ import annotations
 
 from .. import merkle
-from ..errors import MalformedProof, NotaryError, RootMismatch, VerificationFailed
-from ..log.checkpoint import Checkpoint, SignedNote
-from ..log.leaf import entry_leaf
+from ..errors import VerificationFailed
+from ..keys import PublicKey
+from ..log.checkpoint import Checkpoint
+from ..log.leaf import entry_leaf, leaf_hash
 from ..log.proofs import TlogProof
-from ..log.tree import EMPTY_ROOT
-from .case import Case, Finding, not_checked, passed
-
-ONLY_THE_SIGNERS = "only the signer's own log"
+from ..log.witness import WitnessKey, verify_every_line
+from .case import Case, Finding, passed
+from .policy import Policy
 
 
 def check_inclusion(case: Case) -> Finding:
     """Binds this record's bytes to one entry: the leaf is recomputed from what was verified, root
-    and size come from the checkpoint, and the checkpoint's key must hash into its origin."""
+    and size come from the checkpoint, and the checkpoint's key must hash into its origin. Every
+    line of signatures under it is checked: by the log's key, or by a witness's that travels along.
+    """
     record = case.record
     proof = TlogProof.from_text(record.tlog_proof)
-    leaf = entry_leaf(record.envelope, record.public_key.fingerprint)
-    checkpoint = proof.verify(leaf, record.log_public_key)
+    witnesses = [
+        WitnessKey(name, PublicKey.from_spki(spki)) for name, spki in record.bundle.witnesses
+    ]
+    checkpoint, _ = verify_every_line(proof.checkpoint, record.log_public_key, witnesses)
+    leaf = leaf_hash(entry_leaf(record.envelope, record.public_key.fingerprint))
+    merkle.verify_inclusion(proof.index, checkpoint.size, leaf, list(proof.hashes), checkpoint.root)
     if checkpoint.origin != record.predicate["record"]["log"]:
         raise VerificationFailed(
             "an entry of another log than the one the statement names",
@@ -41,102 +47,25 @@ def check_inclusion(case: Case) -> Finding:
             actual=record.public_key.fingerprint,
             next_step="ask its maker for a record made by torchnotary",
         )
-    if case.policy is not None and case.policy.origins is not None:
-        if checkpoint.origin not in case.policy.origins:
-            raise VerificationFailed(
-                "an entry of a log that the policy does not name",
-                expected=" or ".join(sorted(case.policy.origins)) or "no log at all",
-                actual=checkpoint.origin,
-                next_step="ask which log is theirs, then add it to the policy's origins",
-            )
+    if case.policy is not None:
+        _check_allowed(case.policy, checkpoint, record.log_public_key)
     case.entry, case.index = checkpoint, proof.index
     return passed(f"entry {proof.index} of {checkpoint.size} in {checkpoint.origin}")
 
 
-def check_consistency(case: Case) -> Finding:
-    """The record's checkpoint against one the caller holds: neither may contradict the other."""
-    if case.checkpoint is None:
-        return not_checked("no checkpoint of yours to compare with")
-    if case.entry is None:
-        return not_checked("the record's own log entry is not proven")
-    try:
-        held = _held(case)
-    except NotaryError as error:
-        return not_checked(f"your checkpoint says nothing about this log: {error.reason}")
-    finding = connect(case.entry, held)
-    if finding is None:
-        return not_checked(
-            f"no proof at hand between size {case.entry.size} and your size {held.size}"
+def _check_allowed(policy: Policy, checkpoint: Checkpoint, key: PublicKey) -> None:
+    """Raises VerificationFailed where the policy does not name this log or its key."""
+    if policy.origins is not None and checkpoint.origin not in policy.origins:
+        raise VerificationFailed(
+            "an entry of a log that the policy does not name",
+            expected=" or ".join(sorted(policy.origins)) or "no log at all",
+            actual=checkpoint.origin,
+            next_step="ask which log is theirs, then add it to the policy's origins",
         )
-    case.held = held
-    return passed(finding)
-
-
-def check_witness(case: Case) -> Finding:
-    """Whether somebody other than the signer holds a checkpoint that covers this entry."""
-    if case.checkpoint is None:
-        return not_checked(ONLY_THE_SIGNERS)
-    if case.held is None:
-        return not_checked(f"{ONLY_THE_SIGNERS}: your checkpoint could not be connected to it")
-    if case.held.size <= case.index:
-        return not_checked(
-            f"{ONLY_THE_SIGNERS}: your checkpoint of size {case.held.size} ends before "
-            f"entry {case.index}"
+    if policy.log_keys is not None and key.fingerprint not in policy.log_keys:
+        raise VerificationFailed(
+            "an entry of a log whose key the policy does not name",
+            expected=" or ".join(sorted(policy.log_keys)) or "no key at all",
+            actual=key.fingerprint,
+            next_step="ask which key signs their log, then add it to the policy's log_keys",
         )
-    return passed(f"your checkpoint of size {case.held.size} covers entry {case.index}")
-
-
-def _held(case: Case) -> Checkpoint:
-    claimed = Checkpoint.parse(SignedNote.parse(case.checkpoint).text)
-    if claimed.origin != case.entry.origin:
-        raise VerificationFailed(f"it is of {claimed.origin}, the record is in {case.entry.origin}")
-    return Checkpoint.verify(case.checkpoint, case.record.log_public_key)
-
-
-def connect(own: Checkpoint, held: Checkpoint) -> str | None:
-    """What connects two checkpoints of one origin, None where no proof is at hand; raises
-    `RootMismatch` where they contradict each other."""
-    if own.size == held.size:
-        if own.root != held.root:
-            raise RootMismatch(
-                f"two roots for one size {own.size}: the log was rewritten",
-                expected=held.root.hex(),
-                actual=own.root.hex(),
-                next_step="keep both files: together they prove that the log signed two histories",
-            )
-        return f"the same {own.size} entries as in your checkpoint"
-    first, second = sorted((own, held), key=lambda checkpoint: checkpoint.size)
-    if first.size == 0:
-        # RFC 9162 has no proof from the empty tree, so its root is compared instead.
-        if first.root != EMPTY_ROOT:
-            raise RootMismatch(
-                "your checkpoint gives the empty log a root it cannot have",
-                expected=EMPTY_ROOT.hex(),
-                actual=first.root.hex(),
-                next_step="keep it: the log's key signed what no log can be",
-            )
-        return "your checkpoint is of the empty log"
-    proof = _local_proof(own.origin, first.size, second.size)
-    if proof is None:
-        return None
-    try:
-        merkle.verify_consistency(first.size, second.size, proof, first.root, second.root)
-    except MalformedProof:
-        return None
-    return f"the first {first.size} of {second.size} entries are the same in both"
-
-
-def _local_proof(origin: str, first: int, second: int) -> list[bytes] | None:
-    """The consistency proof between two sizes out of a copy of that log on this machine; None
-    where there is none, or none that long."""
-    from ..log.reader import known_logs
-    from ..log.store import LogReader
-
-    for path in known_logs():
-        try:
-            with LogReader.open(path) as log:
-                if log.origin == origin and log.size() >= second:
-                    return log.consistency_proof(first, second)
-        except NotaryError:
-            continue  # a damaged log proves nothing, and another folder may hold a copy
-    return None

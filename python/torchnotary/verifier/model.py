@@ -24,6 +24,7 @@ from ..statement.record import Record
 from ..weights_files import holds_weights
 from .case import Case, Finding, not_checked, passed
 from .integrity import check_file
+from .policy import Policy
 
 _RESTORE = "find the model that was recorded, or ask its maker which one that was"
 
@@ -32,8 +33,9 @@ def check_weights(case: Case) -> Finding:
     """The model's tensors, against weights.jsonl and its root."""
     recorded = travelling(case.record, WEIGHTS)
     claimed = claimed_tree(case.record, "weights")
+    allowed = _check_root(case.policy, claimed)
     if case.model is None:
-        return not_checked("no model given to compare")
+        return not_checked(f"no model given to compare{allowed}")
     if claimed is None:
         return not_checked("the record commits to no weights")
     manifest: Manifest = case.model
@@ -49,8 +51,9 @@ def check_structure(case: Case) -> Finding:
     """The model's modules, attributes and other buffers, against structure.jsonl and its root."""
     recorded = travelling(case.record, STRUCTURE)
     claimed = claimed_tree(case.record, "structure")
+    allowed = _check_profile(case.policy, case.record)
     if case.model is None:
-        return not_checked("no model given to compare")
+        return not_checked(f"no model given to compare{allowed}")
     if claimed is None:
         return not_checked("the record commits to no structure")
     manifest: Manifest = case.model
@@ -64,6 +67,36 @@ def check_structure(case: Case) -> Finding:
     if lines is not None:
         changes = Manifest([], lines).diff(Manifest([], given)).lines
     raise _mismatch("structure", claimed, manifest.structure, changes)
+
+
+def _check_root(policy: Policy | None, claimed: Tree | None) -> str:
+    """What to add where the policy allows the root that the record claims, whoever compares it
+    with tensors; raises VerificationFailed where it does not."""
+    if policy is None or policy.models is None:
+        return ""
+    if claimed is None or claimed.root not in policy.models:
+        raise VerificationFailed(
+            "weights that the policy does not allow",
+            expected=" or ".join(sorted(policy.models)) or "no weights at all",
+            actual=claimed.root if claimed is not None else "none",
+            next_step="ask which model that is, then add its root to the policy's models",
+        )
+    return "; the policy allows the root it claims"
+
+
+def _check_profile(policy: Policy | None, record: Record) -> str:
+    """Likewise for the profile: which kernels stand behind the modules' names."""
+    if policy is None or policy.profiles is None:
+        return ""
+    profile = record.predicate["execution"].get("profile")
+    if profile not in policy.profiles:
+        raise VerificationFailed(
+            "made under a profile that the policy does not allow",
+            expected=" or ".join(sorted(policy.profiles)) or "no profile at all",
+            actual=brief(profile),
+            next_step="ask for a record made under one of them",
+        )
+    return f"; the policy allows the profile it claims, {profile}"
 
 
 def travelling(record: Record, name: str) -> list[bytes] | None:

@@ -1,42 +1,51 @@
-"""A policy file says which signers and logs count and which steps a record must pass."""
+"""A policy: which signers, logs, witnesses, models and times count, and which steps must pass."""
 
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import folders
-from ..errors import MalformedPolicy, MalformedRecord, NotaryError
+from ..errors import MalformedRecord, NotaryError
 from ..files import read_regular
 from ..keys import PublicKey, as_fingerprint
+from ..log.checkpoint import MAX_NOTE_BYTES, Checkpoint, SignedNote
+from ..log.witness import WitnessKey
 from ..statement.lines import brief
-from .verdict import STEP_NAMES
 
-_FIELDS = {
-    "signers": "a list of fingerprints (64 hexadecimal digits), PEM texts or paths of PEM files",
-    "origins": "a list of log origins, such as torchnotary.log/0123…",
-    "required": f"a list of step names: {', '.join(STEP_NAMES)}",
-}
-MAX_BYTES = 64 * 2**10
-# The parser's time grows with the square of a dotted key's length, and no field has a dot.
-_MAX_DOTS = 16
-_TEXT_OR_COMMENT = re.compile(
-    r'"""(?:\\.|[^\\])*?"""|"(?:\\.|[^"\\\n])*"|'
-    r"'''.*?'''|'[^'\n]*'|#[^\n]*",
-    re.DOTALL,
-)
+if TYPE_CHECKING:
+    from .policy_file import PolicyFile
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Trusted signers' fingerprints, log origins (None: any) and steps that must pass."""
+    """What a record is held against; a field that is None (or empty, where it must be met by
+    something) restricts nothing.
+
+    ``signers`` and ``log_keys`` are fingerprints, ``models`` hexadecimal weights roots; ``quorum``
+    of the ``witnesses`` must have cosigned; ``checkpoint`` is the text of a signed note; with
+    ``nonce`` True the record must carry the caller's, with text that one. A call must be in a
+    checkpoint that its log shows to witnesses ``max_delay`` after it ended.
+    """
 
     signers: frozenset[str] | None = None
     origins: frozenset[str] | None = None
-    required: frozenset[str] = field(default_factory=frozenset)
+    required: frozenset[str] = frozenset()
+    log_keys: frozenset[str] | None = None
+    witnesses: tuple[WitnessKey, ...] = ()
+    quorum: int = 0
+    checkpoint: str | None = None
+    models: frozenset[str] | None = None
+    profiles: frozenset[str] | None = None
+    max_age: timedelta | None = None
+    max_delay: timedelta = timedelta(days=1)
+    nonce: str | bool = False
+    name: str | None = field(default=None, compare=False)
 
     @classmethod
     def load(cls, source: Policy | str | os.PathLike[str]) -> Policy:
@@ -47,94 +56,117 @@ class Policy:
         """
         if isinstance(source, Policy):
             return source
+        from . import policy_file
+
         path = Path(source)
         try:
-            data = read_regular(path, MAX_BYTES)
+            data = read_regular(path, policy_file.MAX_BYTES)
         except MalformedRecord as error:
-            raise _too_large(path, error.actual) from None
+            raise policy_file.too_large(path, error.actual) from None
         return cls.parse(data, folder=path.parent, name=str(path))
 
     @classmethod
     def parse(cls, data: bytes, *, folder: Path | None = None, name: str = "policy") -> Policy:
         """Reads the text of a TOML policy; raises `MalformedPolicy`."""
-        if len(data) > MAX_BYTES:
-            raise _too_large(name, f"{len(data)} bytes")
-        table = _toml(data, name)
-        unknown = sorted(set(table) - set(_FIELDS))
-        if unknown:
-            raise MalformedPolicy(
-                f"{name} has an unknown field",
-                expected=" or ".join(_FIELDS),
-                actual=brief(unknown[0]),
-                next_step=_help(),
-            )
-        lists = {key: _texts(name, key, table[key]) for key in table}
-        signers = None
-        if "signers" in lists:
-            signers = frozenset(_fingerprint(name, text, folder) for text in lists["signers"])
-        for step in lists.get("required", ()):
-            if step not in STEP_NAMES:
-                raise MalformedPolicy(
-                    f"{name} requires an unknown step",
-                    expected=", ".join(STEP_NAMES),
-                    actual=brief(repr(step)),
-                    next_step=_help(),
-                )
-        origins = frozenset(lists["origins"]) if "origins" in lists else None
-        return cls(signers, origins, frozenset(lists.get("required", ())))
+        from . import policy_file
+
+        return _Reader(policy_file.read(data, name), folder or Path(), name).policy()
 
 
-def _help() -> str:
-    return "a policy has signers = […], origins = […] and required = […], nothing else"
+class _Reader:
+    """What the fields of one policy file mean: keys and checkpoints read, the rest compared."""
 
+    def __init__(self, fields: PolicyFile, folder: Path, name: str) -> None:
+        import msgspec
 
-def _too_large(what: object, actual: str) -> MalformedPolicy:
-    return MalformedPolicy(
-        f"{what} is too large for a policy",
-        expected=f"at most {MAX_BYTES} bytes",
-        actual=actual,
-        next_step=_help(),
-    )
+        self.given = msgspec.structs.asdict(fields)
+        self.given = {k: v for k, v in self.given.items() if v is not msgspec.UNSET}
+        self.folder = folder
+        self.name = name
 
+    def policy(self) -> Policy:
+        read = {
+            "signers": self.keys,
+            "log_keys": self.keys,
+            "witnesses": self.witnesses,
+            "quorum": self.quorum,
+            "checkpoint": self.checkpoint,
+            "max_age": self.duration,
+            "max_delay": self.duration,
+            "nonce": self.nonce,
+        }
+        fields = {field: read.get(field, self.texts)(field) for field in self.given}
+        if "witnesses" in fields:
+            fields.setdefault("quorum", len(fields["witnesses"]))
+        return Policy(**fields, name=self.name)
 
-def _toml(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        text = data.decode("utf-8")
-        bare = _TEXT_OR_COMMENT.sub("", text)
-        if any(line.count(".") > _MAX_DOTS for line in bare.splitlines()):
-            raise MalformedPolicy(f"{name} has a key with too many dots", next_step=_help())
-        return tomllib.loads(text)
-    except RecursionError:
-        raise MalformedPolicy(f"{name} is nested too deeply", next_step=_help()) from None
-    except ValueError as error:  # not TOML, not UTF-8, or an integer beyond what Python reads
-        raise MalformedPolicy(f"{name} is not TOML: {error}", next_step=_help()) from None
+    def wrong(self, field: str, cause: str) -> NotaryError:
+        from .policy_file import wrong
 
+        return wrong(self.name, field, cause)
 
-def _texts(name: str, key: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise MalformedPolicy(
-            f"{name} has a wrong {key}",
-            expected=_FIELDS[key],
-            actual=repr(value)[:80],
-            next_step=_help(),
-        )
-    return value
+    def texts(self, field: str) -> frozenset[str]:
+        return frozenset(self.given[field])
 
+    def keys(self, field: str) -> frozenset[str]:
+        return frozenset(self.key(field, text) for text in self.given[field])
 
-def _fingerprint(name: str, text: str, folder: Path | None) -> str:
-    """A fingerprint is one whatever files there are; a file of such a name is written ./name."""
-    try:
-        if fingerprint := as_fingerprint(text):
-            return fingerprint
-        pem = "-----BEGIN" in text
-        return PublicKey.parse(
-            text if pem else (folder or Path()) / folders.expand(text)
-        ).fingerprint
-    except (NotaryError, OSError) as error:
-        raise MalformedPolicy(
-            f"{name} has a signer that cannot be read: {error}", next_step=_help()
-        ) from error
+    def key(self, field: str, text: str) -> str:
+        """A fingerprint is one, whatever files there are; a file of such a name is ./name."""
+        try:
+            if fingerprint := as_fingerprint(text):
+                return fingerprint
+            pem = "-----BEGIN" in text
+            return PublicKey.parse(text if pem else self.path(text)).fingerprint
+        except (NotaryError, OSError) as error:
+            raise self.wrong(field, f"a key cannot be read: {error}") from error
+
+    def witnesses(self, field: str) -> tuple[WitnessKey, ...]:
+        try:
+            found = tuple(WitnessKey.from_vkey(text) for text in self.given[field])
+        except NotaryError as error:
+            raise self.wrong(field, str(error)) from error
+        by_key: dict[PublicKey, str] = {}
+        for witness in found:
+            if witness.key in by_key:
+                names = f"{by_key[witness.key]} and {witness.name}"
+                raise self.wrong(field, f"{brief(names)} have one key, which would count twice")
+            by_key[witness.key] = witness.name
+        if not found:
+            raise self.wrong(field, "an empty list of witnesses sees nothing")
+        return found
+
+    def quorum(self, field: str) -> int:
+        quorum, witnesses = self.given[field], self.given.get("witnesses", [])
+        if quorum > len(witnesses):
+            raise self.wrong(field, f"{quorum} of {len(witnesses)} witnesses can never be met")
+        return quorum
+
+    def checkpoint(self, field: str) -> str:
+        text = self.given[field]
+        try:
+            if "\n" not in text:
+                data = read_regular(self.path(text), MAX_NOTE_BYTES)
+                text = data.decode("utf-8", "replace")
+            Checkpoint.parse(SignedNote.parse(text).text)
+        except (NotaryError, OSError) as error:
+            raise self.wrong(field, str(error)) from error
+        return text
+
+    def duration(self, field: str) -> timedelta:
+        text = self.given[field]
+        return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+
+    def nonce(self, field: str) -> str | bool:
+        nonce = self.given[field]
+        if nonce is True:
+            return True
+        try:
+            if nonce and bytes.fromhex(nonce):
+                return bytes.fromhex(nonce).hex()
+        except ValueError:
+            pass
+        raise self.wrong(field, "it challenges nobody" if not nonce else "it is not hexadecimal")
+
+    def path(self, text: str) -> Path:
+        return self.folder / folders.expand(text)

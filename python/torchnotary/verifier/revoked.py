@@ -6,7 +6,8 @@ from ..errors import NotaryError, VerificationFailed
 from ..log.checkpoint import Checkpoint
 from ..log.revocation import Revocation, own_revocation
 from .case import PASSED, Case, Finding, not_checked, passed
-from .log_entry import check_inclusion, connect
+from .history import connect
+from .log_entry import check_inclusion
 
 _ASK = "if it was signed before, ask for a newer revocation that lists its log's checkpoint"
 
@@ -23,15 +24,17 @@ def after_revocation(case: Case, finding: Finding) -> Finding:
     for revocation in _revocations(case):
         case.revoked = True
         checkpoint = _covering(case, revocation)
-        connected = connect(case.entry, checkpoint)
-        if connected is None:
+        connected = connect(case, "the revocation's checkpoint", checkpoint)
+        if connected.outcome != PASSED:
             return not_checked(
                 f"the key was revoked; the record says that it was entry {case.index} before, but "
                 f"no proof at hand connects its size {case.entry.size} to the revocation's "
                 f"{checkpoint.size}",
                 "ask its maker to save it again, or for a consistency proof",
             )
-        details.append(f"; revoked since, after entry {case.index} was in its log ({connected})")
+        details.append(
+            f"; revoked since, after entry {case.index} was in its log ({connected.detail})"
+        )
     if finding.outcome == PASSED:
         return passed(finding.detail + "".join(details))
     return finding

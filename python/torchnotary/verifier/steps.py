@@ -1,4 +1,4 @@
-"""Verification: numbered steps in the order that docs/formats.md lists, each with its reason.
+"""Verification: numbered steps in the order that docs/verification.md lists, each with its reason.
 
 Bytes are verified before they are parsed; root and size come from the verified checkpoint alone;
 keys and origins come from the caller or the policy, never from the record. No step needs torch.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..errors import LogCorrupt, NotaryError
@@ -17,11 +18,13 @@ from ..log.checkpoint import MAX_NOTE_BYTES
 from ..statement.record import Record
 from .case import Case, Finding, failed, not_checked
 from .content import check_inputs, check_outputs
-from .integrity import check_format, check_nonce, check_signature, check_signer, check_time
-from .log_entry import check_consistency, check_inclusion, check_witness
+from .history import check_consistency
+from .integrity import check_format, check_nonce, check_signature, check_signer
+from .log_entry import check_inclusion
 from .model import check_structure, check_weights, manifest_of
 from .policy import Policy
 from .verdict import FAILED, Claims, Step, Verdict
+from .witnessing import check_time, check_witness
 
 STEPS: tuple[tuple[str, Callable[[Case], Finding]], ...] = (
     ("format", check_format),
@@ -46,6 +49,7 @@ def verify(
     *,
     signer: str | os.PathLike[str] | bytes | PublicKey | None = None,
     checkpoint: str | os.PathLike[str] | bytes | None = None,
+    consistency: str | os.PathLike[str] | bytes | None = None,
     policy: str | os.PathLike[str] | Policy | None = None,
     model: Any = None,
     inputs: Any = None,
@@ -56,9 +60,10 @@ def verify(
 
     ``record`` is a path, the bytes of a ``.tnr`` or a `Record`. ``signer`` is the key it must be
     by (path, PEM, fingerprint or `PublicKey`), ``checkpoint`` a checkpoint of the log that you
-    hold, ``policy`` a TOML file, ``model`` a module, state_dict, path, mapping of modules or
-    `Manifest`, ``inputs`` the call's arguments (by name, or a tuple in their order), ``outputs``
-    what it returned, ``nonce`` the challenge you sent.
+    hold, ``consistency`` the proof that connects it to the record's (a file, or a folder of logs),
+    ``policy`` a TOML file, ``model`` a module, state_dict, path, mapping of modules or `Manifest`,
+    ``inputs`` the call's arguments (by name, or a tuple in their order), ``outputs`` what it
+    returned, ``nonce`` the challenge you sent.
 
     A malformed record is a verdict whose step ``format`` failed; a file that cannot be opened
     raises `OSError`, a policy that is none `MalformedPolicy`, a model that cannot be read
@@ -68,6 +73,7 @@ def verify(
         source=bytes(record) if isinstance(record, (bytearray, memoryview)) else record,
         signer=fingerprint_of(signer) if signer is not None else None,
         checkpoint=_text(checkpoint),
+        consistency=_proofs(consistency),
         policy=Policy.load(policy) if policy is not None else None,
         model=model,
         inputs=inputs,
@@ -108,14 +114,24 @@ def _answer(check: Callable[[Case], Finding], case: Case) -> Finding:
 
 
 def _verdict(case: Case, steps: list[Step], *, read: bool) -> Verdict:
+    policy = case.policy.name if case.policy is not None else None
     if case.record is None:
-        return Verdict(tuple(steps))
+        return Verdict(tuple(steps), policy=policy)
     return Verdict(
         tuple(steps),
+        policy=policy,
         record_id=case.record.id,
         signer=case.record.public_key.fingerprint,
         claims=Claims.of(case.record.predicate) if read else None,
     )
+
+
+def _proofs(consistency: Any) -> str | Path | None:
+    """The text of a consistency file, or the folder of logs that was named."""
+    if isinstance(consistency, (str, os.PathLike)) and "\n" not in os.fspath(consistency):
+        if Path(consistency).is_dir():
+            return Path(consistency)
+    return _text(consistency)
 
 
 def _text(checkpoint: Any) -> str | None:

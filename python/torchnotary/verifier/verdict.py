@@ -125,13 +125,15 @@ class Verdict:
     """The outcome of ``verify``: one `Step` for each of `STEP_NAMES`, in that order.
 
     ``not checked`` never counts as passed: `ok` is True only when no step failed, the signer is
-    known, and everything that was asked for was checked.
+    known, and everything that was asked for was checked. ``policy`` is the name of the policy that
+    was used.
     """
 
     steps: tuple[Step, ...]
     record_id: str | None = None
     signer: str | None = None
     claims: Claims | None = None
+    policy: str | None = None
 
     def __getitem__(self, name: str) -> Step:
         """The step of that name."""
@@ -222,6 +224,7 @@ class Verdict:
             "next": self.next_steps,
             "not_proven": "that it ran",
             "ok": self.ok,
+            "policy": self.policy,
             "record": self.record_id,
             "signer": self.signer,
             "steps": [
@@ -237,6 +240,8 @@ class Verdict:
             lines.append(f"signer       {short(self.signer)}")
         if self.claims:
             lines.append(f"claims       {self.claims}")
+        if self.policy:
+            lines.append(f"policy       {printable(self.policy)}")
         lines += _listed("yes", self.named(PASSED))
         failed = self.named(FAILED)
         lines += _listed("no", failed)
