@@ -122,6 +122,24 @@ def call(score, notary):
     return notary.last, {"x": x, "scale": 2}, y
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """The bytes of one genuine record, of a call of a linear layer."""
+    import torch
+
+    import torchnotary
+
+    folder = tmp_path_factory.mktemp("template")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHNOTARY_HOME", str(folder / "home"))
+        notary = torchnotary.Notary(folder / "log")
+        net = torch.nn.Linear(4, 2)
+        notary.record(lambda x: net(x), model=net)(torch.ones(1, 4))
+        notary.last.save(folder / "record.tnr")
+        notary.close()
+    return (folder / "record.tnr").read_bytes()
+
+
 @pytest.fixture
 def stranger(tmp_path, monkeypatch):
     """Turns this test into somebody else: another home, without keys and private stores."""

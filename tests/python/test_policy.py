@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from datetime import timedelta
 
 import pytest
 
 from torchnotary.errors import MalformedPolicy
 from torchnotary.keys import SigningKey
+from torchnotary.log.checkpoint import Checkpoint, origin_of
+from torchnotary.log.witness import WitnessKey
 from torchnotary.verifier.policy import Policy
+from torchnotary.verifier.policy_file import FIELDS, PROFILES
 
 FINGERPRINT = "ab" * 32
 
@@ -126,3 +131,103 @@ def test_a_policy_that_is_a_pipe_or_a_device_is_an_os_error(tmp_path):
     for path in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(OSError, match="not a regular file"):
             Policy.load(path)
+
+
+def vkey(name, key=None):
+    return WitnessKey(name, key or SigningKey.generate().public).vkey()
+
+
+def toml(**fields):
+    """The text of a policy with these fields; TOML writes lists and texts as JSON does."""
+    return "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items()).encode()
+
+
+def test_every_field_is_read(tmp_path):
+    key = SigningKey.generate()
+    (tmp_path / "log.pem").write_bytes(key.public.to_pem())
+    note = Checkpoint(origin_of(key.public), 1, b"\1" * 32).sign(key)
+    (tmp_path / "checkpoint").write_text(note)
+    first, second = vkey("w.example/1"), vkey("w.example/2")
+    text = toml(
+        signers=[FINGERPRINT],
+        origins=["o"],
+        log_keys=["log.pem"],
+        witnesses=[first, second],
+        quorum=1,
+        checkpoint="checkpoint",
+        required=["time"],
+        models=["0" * 64],
+        profiles=["exact/1", "native"],
+        max_age="30d",
+        max_delay="90m",
+        nonce="C0FFEE",
+    )
+    assert {line.split(" = ")[0] for line in text.decode().splitlines()} == set(FIELDS)
+    (tmp_path / "policy.toml").write_bytes(text)
+    assert Policy.load(tmp_path / "policy.toml") == Policy(
+        signers=frozenset({FINGERPRINT}),
+        origins=frozenset({"o"}),
+        required=frozenset({"time"}),
+        log_keys=frozenset({key.public.fingerprint}),
+        witnesses=(WitnessKey.from_vkey(first), WitnessKey.from_vkey(second)),
+        quorum=1,
+        checkpoint=note,
+        models=frozenset({"0" * 64}),
+        profiles=frozenset({"exact/1", "native"}),
+        max_age=timedelta(days=30),
+        max_delay=timedelta(minutes=90),
+        nonce="c0ffee",
+    )
+    assert Policy.parse(toml(checkpoint=note)).checkpoint == note
+
+
+def test_without_a_quorum_all_witnesses_must_have_cosigned():
+    policy = Policy.parse(toml(witnesses=[vkey("w.example/1"), vkey("w.example/2")]))
+    assert policy.quorum == 2
+
+
+ONE_KEY = SigningKey.generate().public
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"quorum": 1}, "quorum"),
+        ({"quorum": 0, "witnesses": [vkey("w/1")]}, "quorum"),
+        ({"quorum": 2, "witnesses": [vkey("w/1")]}, "quorum"),
+        ({"quorum": True, "witnesses": [vkey("w/1")]}, "quorum"),
+        ({"witnesses": []}, "witnesses"),
+        ({"witnesses": ["w/1"]}, "witnesses"),
+        ({"witnesses": [vkey("w/1", ONE_KEY), vkey("w/2", ONE_KEY)]}, "witnesses"),
+        ({"witnesses": [vkey("w/1", ONE_KEY), vkey("w/1", ONE_KEY)]}, "witnesses"),
+        ({"log_keys": ["nobody.pem"]}, "log_keys"),
+        ({"log_keys": "ab" * 32}, "log_keys"),
+        ({"checkpoint": "absent"}, "checkpoint"),
+        ({"checkpoint": "not\na note\n"}, "checkpoint"),
+        ({"checkpoint": ["a"]}, "checkpoint"),
+        ({"models": ["ab"]}, "models"),
+        ({"models": ["AB" * 32]}, "models"),
+        ({"models": ["ab" * 32 + "\n"]}, "models"),
+        ({"profiles": ["fast"]}, "profiles"),
+        ({"max_age": 30}, "max_age"),
+        ({"max_age": "30"}, "max_age"),
+        ({"max_age": "0d"}, "max_age"),
+        ({"max_age": "9999999d"}, "max_age"),
+        ({"max_age": "1d\n"}, "max_age"),
+        ({"max_delay": "1y"}, "max_delay"),
+        ({"nonce": False}, "nonce"),
+        ({"nonce": ""}, "nonce"),
+        ({"nonce": "xyz"}, "nonce"),
+        ({"nonce": 7}, "nonce"),
+    ],
+)
+def test_a_field_with_anything_else_in_it_is_refused_naming_what_it_may_be(fields, field, tmp_path):
+    with pytest.raises(MalformedPolicy, match=f"wrong {field}") as raised:
+        Policy.parse(toml(**fields), folder=tmp_path)
+    assert raised.value.next_step.startswith(f"{field} is ")
+
+
+def test_the_profiles_a_policy_may_name_are_those_there_are():
+    from torchnotary import notary
+
+    assert PROFILES == notary.PROFILES

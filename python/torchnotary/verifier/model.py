@@ -89,7 +89,7 @@ def _check_profile(policy: Policy | None, record: Record) -> str:
     if policy is None or policy.profiles is None:
         return ""
     profile = record.predicate["execution"].get("profile")
-    if profile not in policy.profiles:
+    if not isinstance(profile, str) or profile not in policy.profiles:
         raise VerificationFailed(
             "made under a profile that the policy does not allow",
             expected=" or ".join(sorted(policy.profiles)) or "no profile at all",

@@ -28,7 +28,6 @@ FIELDS = {
     "max_age": "a number of days, hours or minutes, such as 30d, 12h or 90m",
     "max_delay": "a number of days, hours or minutes, such as 1d, 12h or 90m",
     "nonce": "true, or the nonce in hexadecimal",
-    "revoked": "a list of paths of revocations",
 }
 NEXT_STEP = f"a policy may have {', '.join(FIELDS)}, and nothing else; see docs/verification.md"
 # The parser's time grows with the square of a dotted key's length, and no field has a dot.
@@ -40,8 +39,8 @@ _TEXT_OR_COMMENT = re.compile(
 )
 
 _Texts = list[str] | UnsetType
-_Age = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[dhm]$")] | UnsetType
-_Root = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+_Age = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[dhm]\Z")] | UnsetType
+_Root = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,7 +58,6 @@ class PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     max_age: _Age = UNSET
     max_delay: _Age = UNSET
     nonce: bool | str | UnsetType = UNSET
-    revoked: _Texts = UNSET
 
 
 def read(data: bytes, name: str) -> PolicyFile:

@@ -1,0 +1,73 @@
+"""What a policy asks of a record beside witnesses: the log's key, model, profile and nonce."""
+
+from __future__ import annotations
+
+import pytest
+
+from torchnotary.keys import SigningKey
+from torchnotary.verifier.policy import Policy
+from torchnotary.verifier.steps import verify
+from verifier_helpers import NOT_CHECKED, PASSED, only_failure
+from witnessed_log import WitnessedLog
+
+
+@pytest.fixture
+def log(template):
+    return WitnessedLog(template)
+
+
+def test_log_keys_are_held_against_the_key_that_signed_the_checkpoint(log):
+    signers = frozenset({log.signer.public.fingerprint})
+    mine = frozenset({log.key.public.fingerprint})
+    assert verify(log.record(), policy=Policy(signers, log_keys=mine)).ok
+    other = frozenset({SigningKey.generate().public.fingerprint})
+    for keys in (other, frozenset()):
+        step = only_failure(verify(log.record(), policy=Policy(signers, log_keys=keys)))
+        assert step.name == "log inclusion" and log.key.public.fingerprint in step.detail
+    # Both must hold.
+    both = Policy(signers, frozenset({"torchnotary.log/other"}), log_keys=mine)
+    assert only_failure(verify(log.record(), policy=both)).name == "log inclusion"
+
+
+def test_a_policy_restricts_weights_roots_and_profiles(template):
+    log = WitnessedLog(template)
+    signers = frozenset({log.signer.public.fingerprint})
+    verdict = verify(log.record(), policy=Policy(signers))
+    root = verdict.claims.weights_root
+    allowed = Policy(signers, models=frozenset({root}), profiles=frozenset({"native"}))
+    verdict = verify(log.record(), policy=allowed)
+    # What was compared are claims: no tensor, and no module.
+    assert verdict.ok and verdict["weights"].outcome == verdict["structure"].outcome == NOT_CHECKED
+    assert "the policy allows the root it claims" in verdict["weights"].detail
+    assert "the policy allows the profile it claims, native" in verdict["structure"].detail
+    step = only_failure(verify(log.record(), policy=Policy(signers, models=frozenset({"0" * 64}))))
+    assert step.name == "weights" and root in step.detail
+    exact = Policy(signers, profiles=frozenset({"exact/1"}))
+    assert only_failure(verify(log.record(), policy=exact)).name == "structure"
+    for profile in (None, 1, [], {}):
+        edited = WitnessedLog(
+            template, lambda s, p=profile: s["predicate"]["execution"].update(profile=p)
+        )
+        signers = frozenset({edited.signer.public.fingerprint})
+        strange = Policy(signers, profiles=frozenset({"native"}))
+        assert only_failure(verify(edited.record(), policy=strange)).name == "structure"
+
+
+def test_a_policy_asks_for_a_nonce(template):
+    def with_nonce(nonce):
+        return WitnessedLog(template, lambda s: s["predicate"]["record"].update(nonce=nonce))
+
+    def outcome(log, asked, given=None):
+        signers = frozenset({log.signer.public.fingerprint})
+        verdict = verify(log.record(), policy=Policy(signers, nonce=asked), nonce=given)
+        return verdict.exit_code, verdict["nonce"].outcome
+
+    plain, challenged = with_nonce(None), with_nonce("c0ffee")
+    assert outcome(plain, True) == (1, "failed")
+    assert outcome(plain, "c0ffee") == (1, "failed")
+    assert outcome(challenged, True) == (3, NOT_CHECKED)
+    assert outcome(challenged, True, "c0ffee") == (0, PASSED)
+    assert outcome(challenged, True, "c0ffef") == (1, "failed")
+    assert outcome(challenged, "c0ffee") == (0, PASSED)
+    assert outcome(challenged, "c0ffef") == (1, "failed")
+    assert outcome(challenged, "c0ffee", "c0ffef") == (1, "failed")
