@@ -152,8 +152,7 @@ def test_a_pinned_checkpoint_of_the_policy_is_compared_beside_the_callers(log):
     assert "the policy's checkpoint of size 7 covers" in verdict["witness"].detail
     step = only_failure(verify(log.record(), policy=pinned, checkpoint=fork))
     assert step.name == "log consistency"
-    other = WitnessedLog.note(log, SIZE)
-    assert verify(log.record(), policy=pinned, checkpoint=other).ok
+    assert verify(log.record(), policy=pinned, checkpoint=log.note(SIZE)).ok
     verdict = verify(log.record(), policy=pinned, checkpoint=log.note(SIZE - 1))
     assert verdict["log consistency"].outcome == NOT_CHECKED and verdict.exit_code == 3
 

@@ -73,5 +73,5 @@ class WitnessedLog:
         )
         return container.pack({"bundle.json": bundle.encode()})
 
-    def consistency(self, old: int, new: int) -> list[bytes]:
-        return merkle.consistency_proof(self.leaves[:new], old)
+    def consistency(self, old: int, new: int, leaves=None) -> list[bytes]:
+        return merkle.consistency_proof((leaves or self.leaves)[:new], old)

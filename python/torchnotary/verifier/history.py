@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import merkle
 from ..errors import MalformedProof, NotaryError, RootMismatch, VerificationFailed
 from ..log.checkpoint import Checkpoint, SignedNote
+from ..log.proofs import ConsistencyProof
 from ..log.tree import EMPTY_ROOT
 from .case import PASSED, Case, Finding, Held, not_checked, passed
 
@@ -107,8 +108,6 @@ def _given_proof(
     given = case.consistency
     if given is None:
         return None, ""
-    from ..log.proofs import ConsistencyProof
-
     if isinstance(given, Path):
         return _proof_in_logs(_logs_in(given), first, second), f"; none in {given} either"
     try:
