@@ -53,6 +53,19 @@ def test_a_policy_restricts_weights_roots_and_profiles(template):
         assert only_failure(verify(edited.record(), policy=strange)).name == "structure"
 
 
+def test_a_record_without_weights_is_none_of_an_allowed_model(template):
+    def without(statement):
+        statement["predicate"]["model"] = None
+        parts = ("weights.jsonl", "structure.jsonl")
+        statement["subject"] = [s for s in statement["subject"] if s["name"] not in parts]
+
+    log = WitnessedLog(template, without)
+    signers = frozenset({log.signer.public.fingerprint})
+    assert verify(log.record(), policy=Policy(signers)).ok
+    step = only_failure(verify(log.record(), policy=Policy(signers, models=frozenset({"0" * 64}))))
+    assert step.name == "weights"
+
+
 def test_a_policy_asks_for_a_nonce(template):
     def with_nonce(nonce):
         return WitnessedLog(template, lambda s: s["predicate"]["record"].update(nonce=nonce))
@@ -71,3 +84,4 @@ def test_a_policy_asks_for_a_nonce(template):
     assert outcome(challenged, "c0ffee") == (0, PASSED)
     assert outcome(challenged, "c0ffef") == (1, "failed")
     assert outcome(challenged, "c0ffee", "c0ffef") == (1, "failed")
+    assert outcome(challenged, "c0ffef", "c0ffee") == (1, "failed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from time import time
 
 import pytest
 
@@ -140,8 +141,10 @@ def test_a_back_dated_record_is_refused_by_the_log_that_witnesses_saw_without_it
 def test_a_back_dated_record_is_refused_though_no_witness_saw_its_own_checkpoint(log, monkeypatch):
     connected(monkeypatch, log)
     without = log.note(INDEX, (ONE, at(days=2)), (TWO, at(days=2)))
-    step = only_failure(judged(log, log.record(), checkpoint=without))
+    verdict = judged(log, log.record(), checkpoint=without)
+    step = only_failure(verdict)
     assert step.name == "time" and "back-dated" in step.detail
+    assert verdict["witness"].outcome == NOT_CHECKED
 
 
 def test_a_pinned_checkpoint_of_the_policy_is_compared_beside_the_callers(log):
@@ -150,8 +153,10 @@ def test_a_pinned_checkpoint_of_the_policy_is_compared_beside_the_callers(log):
     verdict = verify(log.record(), policy=pinned)
     assert verdict.ok and verdict["witness"].outcome == PASSED
     assert "the policy's checkpoint of size 7 covers" in verdict["witness"].detail
-    step = only_failure(verify(log.record(), policy=pinned, checkpoint=fork))
-    assert step.name == "log consistency"
+    forked = Policy(pinned.signers, checkpoint=fork)
+    for asked, held in ((pinned, fork), (forked, log.note(SIZE))):
+        step = only_failure(verify(log.record(), policy=asked, checkpoint=held))
+        assert step.name == "log consistency"
     assert verify(log.record(), policy=pinned, checkpoint=log.note(SIZE)).ok
     verdict = verify(log.record(), policy=pinned, checkpoint=log.note(SIZE - 1))
     assert verdict["log consistency"].outcome == NOT_CHECKED and verdict.exit_code == 3
@@ -193,6 +198,11 @@ def test_a_claimed_end_that_is_too_old_or_lies_ahead_is_refused(template, start,
 def test_what_witnesses_saw_long_ago_is_old_whatever_it_claims(template):
     log = ended(template, now(), now())
     seen = int((datetime.now(timezone.utc) - timedelta(days=2)).timestamp())
+    record = log.record(SIZE, (ONE, seen), (TWO, seen))
+    step = only_failure(verify(record, policy=policy(log, max_age=timedelta(days=1))))
+    assert step.name == "time" and "older" in step.detail
+    # Nor does it become fresh by being shown to witnesses late.
+    log, seen = ended(template, now(days=-2), now(days=-2)), int(time())
     record = log.record(SIZE, (ONE, seen), (TWO, seen))
     step = only_failure(verify(record, policy=policy(log, max_age=timedelta(days=1))))
     assert step.name == "time" and "older" in step.detail
