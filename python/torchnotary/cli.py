@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 
 import typer
@@ -59,8 +60,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line (without the program's name) and returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given[:1] == ["verify"] and (plain := _plain(given[1:])) is not None:
+            return plain() or 0
         app = program(given[0] if given else None)
         return app(given, prog_name="torchnotary", standalone_mode=False) or 0
+    except typer.Exit as error:
+        return error.exit_code
     except _UsageError as error:
         return report(_as_usage_problem(error), "--json" in given)
     except (typer.Abort, KeyboardInterrupt):
@@ -84,6 +89,15 @@ def main() -> None:
     except BrokenPipeError:
         _let_go_of_the_reader()
     sys.exit(code)
+
+
+def _plain(words: list[str]) -> Callable[[], None] | None:
+    """The command verify with these words, where they can be read without typer's parser."""
+    from .commands.checking import verify
+    from .commands.plain import arguments
+
+    found = arguments(verify, words)
+    return None if found is None else partial(verify, **found)
 
 
 def _let_go_of_the_reader() -> None:
