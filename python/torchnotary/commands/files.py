@@ -14,7 +14,6 @@ from ..errors import NotaryError
 from ..files import open_regular, read_regular
 from ..statement.lines import MAX_FILE_BYTES
 from .output import UsageProblem
-from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..keys import PublicKey
@@ -66,7 +65,8 @@ def load_model(text: str, option: str = "--model") -> Any:
 
 def load_manifest(text: str) -> Manifest:
     """The manifest of a model argument (see `load_model`)."""
-    from ..verifier.model import manifest_of
+    from ..verifier.model_comparison import manifest_of
+    from .progress import progress_bar
 
     model = load_model(text)
     try:

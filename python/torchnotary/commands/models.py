@@ -141,7 +141,7 @@ def _tell_signature(
 
 
 def _manifest(model: str, option: str) -> Manifest:
-    from ..verifier.model import manifest_of
+    from ..verifier.model_comparison import manifest_of
 
     with progress_bar(model) as progress:
         return manifest_of(load_model(model, option), progress)

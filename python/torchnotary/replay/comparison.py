@@ -17,7 +17,8 @@ from ..statement.values import (
     unbound_in_words,
 )
 from ..verifier.content import recorded_lines as recorded_leaves
-from ..verifier.model import claimed_tree, recorded_lines
+from ..verifier.model import claimed_tree
+from ..verifier.model_comparison import recorded_lines
 from ..verifier.verdict import short_root
 from . import settings
 from .batches import Leaf, SharedRows, differences_in, shared_rows

@@ -12,7 +12,8 @@ from ..manifest_diff import tensor_changes
 from ..statement.lines import parse, tree_of
 from ..statement.record import Record
 from ..statement.values import Difference
-from ..verifier.model import apart_from_weights, claimed_tree, compare_file, recorded_lines
+from ..verifier.model import claimed_tree
+from ..verifier.model_comparison import apart_from_weights, compare_file, recorded_lines
 from ..verifier.verdict import PASSED
 from .divergence import OUTPUT, TraceDifference, compare_traces
 from .spread import Spread, spread_of

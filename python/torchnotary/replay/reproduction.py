@@ -18,7 +18,7 @@ from ..statement.values import (
     unbound_in_words,
 )
 from ..verifier.content import recorded_lines
-from ..verifier.model import manifest_of
+from ..verifier.model_comparison import manifest_of
 from ..verifier.steps import verify
 from ..verifier.verdict import FAILED
 from . import settings

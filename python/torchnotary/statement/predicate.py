@@ -6,12 +6,14 @@ Statement v1: https://in-toto.io/Statement/v1; docs/formats.md lists the predica
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import MalformedRecord
 
 MAX_CALLS = 4096
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:torchnotary:inference-record:v1"
 LINE_FILES = ("inputs.jsonl", "outputs.jsonl", "structure.jsonl", "trace.jsonl", "weights.jsonl")
@@ -176,9 +178,9 @@ def _is_count(value: Any) -> bool:
 
 def is_hex(value: Any, length: int | None = None) -> bool:
     """Whether a value is lower-case hex text (of ``length`` bytes)."""
-    if not isinstance(value, str) or len(value) % 2 or (length and len(value) != 2 * length):
+    if not isinstance(value, str) or (length and len(value) != 2 * length):
         return False
-    return all(c in "0123456789abcdef" for c in value)
+    return _HEX.fullmatch(value) is not None
 
 
 def _require(condition: bool, cause: str, actual: Any = None) -> None:

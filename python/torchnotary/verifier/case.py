@@ -13,7 +13,7 @@ from ..log.checkpoint import Checkpoint
 from ..statement.batch import BatchStatement
 from ..statement.evidence import decode_evidence
 from ..statement.record import Record
-from .policy import Policy
+from .policy import ANY, Policy
 from .verdict import FAILED, NOT_CHECKED, PASSED
 
 
@@ -73,7 +73,7 @@ class Case:
     signer: str | None = None
     checkpoint: str | None = None
     consistency: str | Path | None = None
-    policy: Policy | None = None
+    policy: Policy = ANY
     model: Any = None
     inputs: Any = None
     outputs: Any = None
@@ -96,15 +96,13 @@ class Case:
     @property
     def checkpoints(self) -> list[tuple[str, str]]:
         """The checkpoints to compare with, as (whose, text of the signed note)."""
-        given = [("your checkpoint", self.checkpoint)]
-        if self.policy is not None:
-            given.append(("the policy's checkpoint", self.policy.checkpoint))
+        pinned = ("the policy's checkpoint", self.policy.checkpoint)
+        given = [("your checkpoint", self.checkpoint), pinned]
         return [(whose, note) for whose, note in given if note is not None]
 
     def asked(self, step: str) -> bool:
         """Whether the caller, or the policy, wants an answer from that step."""
-        policy = self.policy if self.policy is not None else Policy()
-        held = bool(self.checkpoints)
+        policy, held = self.policy, bool(self.checkpoints)
         return step in policy.required or {
             "signer": self.signer is not None or self.revoked,
             "log consistency": held or self.consistency is not None,

@@ -81,7 +81,7 @@ def _prove(case: Case, whose: str, first: Checkpoint, second: Checkpoint) -> Fin
         proof = _proof_in_logs(_logs_here(), first, second)
     if proof is None:
         return not_checked(
-            f"no proof at hand between sizes {first.size} and {second.size}, the record's and that of "
+            f"no proof at hand between sizes {first.size} and {second.size}, the record's and "
             f"{whose}{why}",
             "ask for a proof between the two: torchnotary log prove --from OLDER -o FILE, then "
             "--consistency FILE",

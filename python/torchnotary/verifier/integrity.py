@@ -123,7 +123,7 @@ def _whose(case: Case) -> Finding:
             actual=key.fingerprint,
             next_step="ask which key is theirs; torchnotary keys list shows those you trust",
         )
-    if case.policy is not None and case.policy.signers is not None:
+    if case.policy.signers is not None:
         if key.fingerprint not in case.policy.signers:
             raise VerificationFailed(
                 "signed by a key that the policy does not name",
@@ -143,7 +143,7 @@ def _whose(case: Case) -> Finding:
 def check_nonce(case: Case) -> Finding:
     """The challenge of the caller, of the policy or of both, which must be the one signed."""
     signed = case.record.predicate["record"]["nonce"]
-    asked = case.policy.nonce if case.policy is not None else False
+    asked = case.policy.nonce
     sent = [nonce for nonce in (case.nonce, asked) if isinstance(nonce, str)]
     if not sent and (signed or not asked):
         return not_checked(

@@ -47,8 +47,7 @@ def check_inclusion(case: Case) -> Finding:
             actual=record.public_key.fingerprint,
             next_step="ask its maker for a record made by torchnotary",
         )
-    if case.policy is not None:
-        _check_allowed(case.policy, checkpoint, record.log_public_key)
+    _check_allowed(case.policy, checkpoint, record.log_public_key)
     case.entry, case.index = checkpoint, proof.index
     return passed(f"entry {proof.index} of {checkpoint.size} in {checkpoint.origin}")
 

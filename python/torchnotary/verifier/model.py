@@ -1,78 +1,50 @@
-"""Steps about the model: its weights and structure against the roots that were signed."""
+"""Steps about the model: its weights and structure against the roots that were signed.
+
+What is needed to compare a model is imported where there is one: most of the time there is none.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-from ..coverage import covers, match_root, may_be_tied, without_legacy
-from ..errors import MalformedRecord, NotaryError, RootMismatch, VerificationFailed
-from ..manifest import (
-    FILES,
-    STRUCTURE,
-    WEIGHTS,
-    Manifest,
-    parse_structure,
-    parse_weights,
-    weights_claimed,
-)
-from ..model_lines import Progress
-from ..statement.lines import Tree, brief, canonical, parse, tree_of
+from ..errors import MalformedRecord, RootMismatch, VerificationFailed
+from ..statement.lines import Tree, brief, tree_of
 from ..statement.record import Record
-from ..weights_files import holds_weights
-from .case import Case, Finding, not_checked, passed
+from .case import Case, Finding, not_checked
 from .integrity import check_file
 from .policy import Policy
-
-_RESTORE = "find the model that was recorded, or ask its maker which one that was"
 
 
 def check_weights(case: Case) -> Finding:
     """The model's tensors, against weights.jsonl and its root."""
-    recorded = travelling(case.record, WEIGHTS)
+    recorded = travelling(case.record, "weights")
     claimed = claimed_tree(case.record, "weights")
     allowed = _check_root(case.policy, claimed)
     if case.model is None:
         return not_checked(f"no model given to compare{allowed}")
     if claimed is None:
         return not_checked("the record commits to no weights")
-    manifest: Manifest = case.model
-    if manifest.weights == claimed:
-        return passed(f"{claimed.size} tensors, root {claimed.root}{_as_said_by(manifest)}")
-    lines = recorded or recorded_lines(case.record, WEIGHTS)
-    if manifest.structure_root is None:
-        return compare_file(manifest, claimed, lines)
-    raise _mismatch("weights", claimed, manifest.weights, _changes(lines, manifest.weights_lines))
+    from .model_comparison import compare_weights
+
+    return compare_weights(case, claimed, recorded)
 
 
 def check_structure(case: Case) -> Finding:
     """The model's modules, attributes and other buffers, against structure.jsonl and its root."""
-    recorded = travelling(case.record, STRUCTURE)
+    recorded = travelling(case.record, "structure")
     claimed = claimed_tree(case.record, "structure")
     allowed = _check_profile(case.policy, case.record)
     if case.model is None:
         return not_checked(f"no model given to compare{allowed}")
     if claimed is None:
         return not_checked("the record commits to no structure")
-    manifest: Manifest = case.model
-    if manifest.structure is None:
-        return not_checked("tensors alone have no structure; give the live module")
-    given = apart_from_weights(manifest, claimed_tree(case.record, "weights"))
-    if tree_of(given) == claimed:
-        return passed(f"{claimed.size} lines, root {claimed.root}{_as_said_by(manifest)}")
-    lines = recorded or recorded_lines(case.record, STRUCTURE)
-    changes = None
-    if lines is not None:
-        changes = Manifest([], lines).diff(Manifest([], given)).lines
-    raise _mismatch("structure", claimed, manifest.structure, changes)
+    from .model_comparison import compare_structure
+
+    return compare_structure(case, claimed, recorded)
 
 
-def _check_root(policy: Policy | None, claimed: Tree | None) -> str:
+def _check_root(policy: Policy, claimed: Tree | None) -> str:
     """What to add where the policy allows the root that the record claims, whoever compares it
     with tensors; raises VerificationFailed where it does not."""
-    if policy is None or policy.models is None:
+    if policy.models is None:
         return ""
     if claimed is None or claimed.root not in policy.models:
         raise VerificationFailed(
@@ -84,9 +56,9 @@ def _check_root(policy: Policy | None, claimed: Tree | None) -> str:
     return "; the policy allows the root it claims"
 
 
-def _check_profile(policy: Policy | None, record: Record) -> str:
+def _check_profile(policy: Policy, record: Record) -> str:
     """Likewise for the profile: which kernels stand behind the modules' names."""
-    if policy is None or policy.profiles is None:
+    if policy.profiles is None:
         return ""
     profile = record.predicate["execution"].get("profile")
     if not isinstance(profile, str) or profile not in policy.profiles:
@@ -99,18 +71,22 @@ def _check_profile(policy: Policy | None, record: Record) -> str:
     return f"; the policy allows the profile it claims, {profile}"
 
 
-def travelling(record: Record, name: str) -> list[bytes] | None:
-    """The lines of weights.jsonl or structure.jsonl where that file travels.
+def travelling(record: Record, part: str) -> list[bytes] | None:
+    """The lines of weights.jsonl or structure.jsonl (``part`` is its stem) where that file travels.
 
     Raises `VerificationFailed` or `RootMismatch` where it contradicts the statement.
     """
+    name = f"{part}.jsonl"
     data = record.files.get(name)
     if data is None:
         return None
     subjects = {s["name"]: s["digest"]["sha256"] for s in record.statement["subject"]}
     check_file(name, data, subjects[name])
-    lines = parse_weights(data) if name == WEIGHTS else parse_structure(data)
-    claimed, actual = claimed_tree(record, name.partition(".")[0]), tree_of(lines)
+    from ..manifest import weights_claimed
+    from .model_comparison import parsed
+
+    lines = parsed(name, data)
+    claimed, actual = claimed_tree(record, part), tree_of(lines)
     if actual != claimed:
         raise RootMismatch(
             f"{name} does not have the root and size that were signed",
@@ -118,7 +94,7 @@ def travelling(record: Record, name: str) -> list[bytes] | None:
             actual=f"{actual.root} of {actual.size} lines",
             next_step="ask its maker for the record again; this file was changed",
         )
-    if name == STRUCTURE and weights_claimed(lines) != claimed_tree(record, "weights"):
+    if part == "structure" and weights_claimed(lines) != claimed_tree(record, "weights"):
         raise MalformedRecord(
             f"{name} belongs to other weights than the statement speaks of",
             next_step="ask its maker for a record made by torchnotary",
@@ -126,112 +102,7 @@ def travelling(record: Record, name: str) -> list[bytes] | None:
     return lines
 
 
-def recorded_lines(record: Record, name: str) -> list[bytes] | None:
-    """The lines of weights.jsonl or structure.jsonl, travelling or from the private store."""
-    data = record.file(name)
-    if data is None:
-        return None
-    return parse_weights(data) if name == WEIGHTS else parse_structure(data)
-
-
 def claimed_tree(record: Record, part: str) -> Tree | None:
     """Root and size the statement gives for ``weights`` or ``structure``."""
     claimed = (record.predicate["model"] or {}).get(part)
     return Tree(claimed["root"], claimed["size"]) if claimed else None
-
-
-def apart_from_weights(manifest: Manifest, weights: Tree | None) -> list[bytes]:
-    """The model's structure lines as they would be over the recorded weights, so that changed
-    weights alone do not count as a changed structure."""
-    lines = [line for line in manifest.structure_lines if parse(line)["type"] != "weights"]
-    return (
-        lines if weights is None else [canonical({**weights.to_json(), "type": "weights"}), *lines]
-    )
-
-
-def manifest_of(model: Any, progress: Progress | None = None) -> Manifest:
-    """The manifest of a model argument: computed from the weights, or read from a folder that
-    holds a saved manifest and nothing else. Raises NotaryError where a folder has other files
-    beside a manifest, none of them weights: which is meant is not clear."""
-    if isinstance(model, Manifest):
-        return model
-    if isinstance(model, (str, os.PathLike)):
-        folder = Path(model)
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        own = {WEIGHTS, STRUCTURE, FILES}
-        if names & own and not holds_weights(folder):
-            if others := sorted(names - own):
-                raise NotaryError(
-                    f"{folder} holds a saved manifest beside other files ({others[0]}), and none "
-                    "that are known to be weights",
-                    next_step="give the weights file, or put the manifest into a folder of its own",
-                )
-            return Manifest.load(folder)
-        found = Manifest.of(model, progress=progress)
-        if names & own and not found.weights_lines:
-            raise NotaryError(
-                f"no weights in the folder {folder} beside a saved manifest but in files of which "
-                "it is not clear whether they are the model's",
-                next_step="give the weights file",
-            )
-        return found
-    return Manifest.of(model, progress=progress)
-
-
-def compare_file(manifest: Manifest, claimed: Tree, lines: list[bytes] | None) -> Finding:
-    """Weights without modules (a file, a state_dict), which may hold more or other names than the
-    module that was recorded: passed or not checked; raises VerificationFailed where they differ.
-    """
-    given = manifest.weights_lines
-    if not given:
-        raise _mismatch("weights", claimed, None, ["no tensors are given"])
-    if lines is not None:
-        coverage = covers(lines, given)
-        if coverage.differs:
-            raise _mismatch("weights", claimed, manifest.weights, coverage.lines)
-        if not coverage:
-            return not_checked(f"{coverage}: {coverage.doubt}")
-        return passed(f"line by line: {coverage}{_as_said_by(manifest)}")
-    matched = match_root(given, claimed.root, claimed.size)
-    if matched:
-        detail = f"{claimed.size} tensors, root {claimed.root}: {matched.how}"
-        return passed(detail + _as_said_by(manifest))
-    if matched is not None:
-        return not_checked(
-            f"all {claimed.size} tensors of the record are in the file ({matched.how}), which "
-            f"holds {len(matched.extra)} more: the record is not of all that the file holds"
-        )
-    held = without_legacy(given)
-    if len(held) > claimed.size or may_be_tied(held, claimed.size):
-        return not_checked(
-            f"{len(given)} tensors in the file, {claimed.size} in the model: to match them by "
-            "name, its weights.jsonl has to be disclosed"
-        )
-    raise _mismatch("weights", claimed, manifest.weights, None)
-
-
-def _as_said_by(manifest: Manifest) -> str:
-    """What a passed step adds where nothing but lines was there to compare with."""
-    return ", as the saved manifest says (no weights were read)" if manifest.saved else ""
-
-
-def _changes(old: list[bytes] | None, new: list[bytes]) -> list[str] | None:
-    return None if old is None else Manifest(old, []).diff(Manifest(new, [])).lines
-
-
-def _mismatch(
-    part: str, claimed: Tree, given: Tree | None, changes: Sequence[str] | None
-) -> VerificationFailed:
-    shown = (
-        "; ".join(brief(change, 300) for change in changes[:3])
-        if changes
-        else f"the {part} differ in an unknown place"
-    )
-    if changes and len(changes) > 3:
-        shown += f"; and {len(changes) - 3} more"
-    return VerificationFailed(
-        shown,
-        expected=f"{part} {claimed.root}",
-        actual=given.root if given else "none",
-        next_step=_RESTORE,
-    )

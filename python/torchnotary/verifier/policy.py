@@ -73,6 +73,9 @@ class Policy:
         return _Reader(policy_file.read(data, name), folder or Path(), name).policy()
 
 
+ANY = Policy()  # what is asked where no policy is given
+
+
 class _Reader:
     """What the fields of one policy file mean: keys and checkpoints read, the rest compared."""
 

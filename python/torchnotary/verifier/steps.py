@@ -21,8 +21,8 @@ from .content import check_inputs, check_outputs
 from .history import check_consistency
 from .integrity import check_format, check_nonce, check_signature, check_signer
 from .log_entry import check_inclusion
-from .model import check_structure, check_weights, manifest_of
-from .policy import Policy
+from .model import check_structure, check_weights
+from .policy import ANY, Policy
 from .verdict import FAILED, Claims, Step, Verdict
 from .witnessing import check_time, check_witness
 
@@ -74,7 +74,7 @@ def verify(
         signer=fingerprint_of(signer) if signer is not None else None,
         checkpoint=_text(checkpoint),
         consistency=_proofs(consistency),
-        policy=Policy.load(policy) if policy is not None else None,
+        policy=Policy.load(policy) if policy is not None else ANY,
         model=model,
         inputs=inputs,
         outputs=outputs,
@@ -87,6 +87,8 @@ def verify(
     for name, check in STEPS:
         if name not in GATES and gate is None and case.model is not None:
             # Read outside of the steps: a damaged model file says nothing about the record.
+            from .model_comparison import manifest_of
+
             case.model = manifest_of(case.model)
         finding = not_checked(f"{gate} failed") if gate else _answer(check, case)
         steps.append(
@@ -114,12 +116,11 @@ def _answer(check: Callable[[Case], Finding], case: Case) -> Finding:
 
 
 def _verdict(case: Case, steps: list[Step], *, read: bool) -> Verdict:
-    policy = case.policy.name if case.policy is not None else None
     if case.record is None:
-        return Verdict(tuple(steps), policy=policy)
+        return Verdict(tuple(steps), policy=case.policy.name)
     return Verdict(
         tuple(steps),
-        policy=policy,
+        policy=case.policy.name,
         record_id=case.record.id,
         signer=case.record.public_key.fingerprint,
         claims=Claims.of(case.record.predicate) if read else None,

@@ -20,7 +20,7 @@ _FRESH = "ask for a record of a call made now"
 def check_witness(case: Case) -> Finding:
     """Whether somebody other than the signer saw this entry in the log: a quorum of the policy's
     witnesses where it names any, else whoever holds a checkpoint that covers it."""
-    if case.policy is not None and case.policy.witnesses:
+    if case.policy.witnesses:
         return _check_quorum(case, case.policy)
     if not case.checkpoints:
         return not_checked(ONLY_THE_SIGNERS)
@@ -77,7 +77,7 @@ def check_time(case: Case) -> Finding:
     time, policy = case.record.predicate["time"], case.policy
     claimed = f"{brief(time['start'])} to {brief(time['end'])}"
     asserted = f"asserted by the signer's clock: {claimed}"
-    if policy is None or not (policy.max_age or case.sightings):
+    if not (policy.max_age or case.sightings):
         return not_checked(asserted)
     start, end = _moment(time["start"]), _moment(time["end"])
     seen = [sighting for sighting in case.sightings if sighting.checkpoint.size > case.index]
