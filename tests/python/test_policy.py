@@ -12,6 +12,7 @@ import pytest
 from torchnotary.errors import MalformedPolicy
 from torchnotary.keys import SigningKey
 from torchnotary.log.checkpoint import Checkpoint, origin_of
+from torchnotary.log.revocation import Revocation
 from torchnotary.log.witness import WitnessKey
 from torchnotary.verifier.policy import Policy
 from torchnotary.verifier.policy_file import FIELDS, PROFILES
@@ -147,6 +148,7 @@ def test_every_field_is_read(tmp_path):
     (tmp_path / "log.pem").write_bytes(key.public.to_pem())
     note = Checkpoint(origin_of(key.public), 1, b"\1" * 32).sign(key)
     (tmp_path / "checkpoint").write_text(note)
+    (tmp_path / "revoked.jsonl").write_bytes(Revocation(FINGERPRINT).encode())
     first, second = vkey("w.example/1"), vkey("w.example/2")
     text = toml(
         signers=[FINGERPRINT],
@@ -161,6 +163,7 @@ def test_every_field_is_read(tmp_path):
         max_age="30d",
         max_delay="90m",
         nonce="C0FFEE",
+        revoked=["revoked.jsonl"],
     )
     assert {line.split(" = ")[0] for line in text.decode().splitlines()} == set(FIELDS)
     (tmp_path / "policy.toml").write_bytes(text)
@@ -177,6 +180,7 @@ def test_every_field_is_read(tmp_path):
         max_age=timedelta(days=30),
         max_delay=timedelta(minutes=90),
         nonce="c0ffee",
+        revoked=(Revocation(FINGERPRINT),),
     )
     assert Policy.parse(toml(checkpoint=note)).checkpoint == note
 
@@ -219,6 +223,8 @@ ONE_KEY = SigningKey.generate().public
         ({"nonce": ""}, "nonce"),
         ({"nonce": "xyz"}, "nonce"),
         ({"nonce": 7}, "nonce"),
+        ({"revoked": ["absent"]}, "revoked"),
+        ({"revoked": ["."]}, "revoked"),
     ],
 )
 def test_a_field_with_anything_else_in_it_is_refused_naming_what_it_may_be(fields, field, tmp_path):

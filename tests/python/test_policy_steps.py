@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from torchnotary.keys import SigningKey
+from torchnotary.log.proofs import ConsistencyProof
+from torchnotary.log.revocation import Revocation
 from torchnotary.verifier.policy import Policy
 from torchnotary.verifier.steps import verify
 from verifier_helpers import NOT_CHECKED, PASSED, only_failure
-from witnessed_log import WitnessedLog
+from witnessed_log import INDEX, SIZE, WitnessedLog
 
 
 @pytest.fixture
@@ -85,3 +87,24 @@ def test_a_policy_asks_for_a_nonce(template):
     assert outcome(challenged, "c0ffef") == (1, "failed")
     assert outcome(challenged, "c0ffee", "c0ffef") == (1, "failed")
     assert outcome(challenged, "c0ffef", "c0ffee") == (1, "failed")
+
+
+def test_a_key_that_the_policy_has_revoked_counts_for_what_the_revocation_covers(template):
+    log = WitnessedLog(template)
+    key = log.signer.public.fingerprint
+
+    def signer(*checkpoints, of=key, consistency=None):
+        asked = Policy(frozenset({key}), revoked=(Revocation(of, checkpoints),))
+        verdict = verify(log.record(), policy=asked, consistency=consistency)
+        return verdict["signer"].outcome, verdict["signer"].detail
+
+    assert signer(of="0" * 64)[0] == PASSED
+    assert signer()[0] == "failed"
+    assert signer(log.note(INDEX))[0] == "failed"
+    outcome, detail = signer(log.note(SIZE))
+    assert outcome == PASSED and "revoked since" in detail
+    # Of another size nothing connects the two, unless a proof comes along.
+    assert signer(log.note(INDEX + 1))[0] == NOT_CHECKED
+    proof = ConsistencyProof(INDEX + 1, tuple(log.consistency(INDEX + 1, SIZE)), log.note(SIZE))
+    outcome, detail = signer(log.note(INDEX + 1), consistency=proof.to_text())
+    assert outcome == PASSED and "the revocation's checkpoint" in detail

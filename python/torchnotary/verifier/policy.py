@@ -13,6 +13,7 @@ from ..errors import MalformedRecord, NotaryError
 from ..files import read_regular
 from ..keys import PublicKey, as_fingerprint
 from ..log.checkpoint import MAX_NOTE_BYTES, Checkpoint, SignedNote
+from ..log.revocation import Revocation
 from ..log.witness import WitnessKey
 from ..statement.lines import brief
 
@@ -45,6 +46,7 @@ class Policy:
     max_age: timedelta | None = None
     max_delay: timedelta = timedelta(days=1)
     nonce: str | bool = False
+    revoked: tuple[Revocation, ...] = ()
     name: str | None = field(default=None, compare=False)
 
     @classmethod
@@ -97,6 +99,7 @@ class _Reader:
             "max_age": self.duration,
             "max_delay": self.duration,
             "nonce": self.nonce,
+            "revoked": self.revoked,
         }
         fields = {field: read.get(field, self.texts)(field) for field in self.given}
         if "witnesses" in fields:
@@ -155,6 +158,12 @@ class _Reader:
         except (NotaryError, OSError) as error:
             raise self.wrong(field, str(error)) from error
         return text
+
+    def revoked(self, field: str) -> tuple[Revocation, ...]:
+        try:
+            return tuple(Revocation.load(self.path(text)) for text in self.given[field])
+        except (NotaryError, OSError) as error:
+            raise self.wrong(field, str(error)) from error
 
     def duration(self, field: str) -> timedelta:
         text = self.given[field]

@@ -28,6 +28,7 @@ FIELDS = {
     "max_age": "a number of days, hours or minutes, such as 30d, 12h or 90m",
     "max_delay": "a number of days, hours or minutes, such as 1d, 12h or 90m",
     "nonce": "true, or the nonce in hexadecimal",
+    "revoked": "a list of paths of revocations",
 }
 NEXT_STEP = f"a policy may have {', '.join(FIELDS)}, and nothing else; see docs/verification.md"
 # The parser's time grows with the square of a dotted key's length, and no field has a dot.
@@ -58,6 +59,7 @@ class PolicyFile(msgspec.Struct, forbid_unknown_fields=True):
     max_age: _Age = UNSET
     max_delay: _Age = UNSET
     nonce: bool | str | UnsetType = UNSET
+    revoked: _Texts = UNSET
 
 
 def read(data: bytes, name: str) -> PolicyFile:

@@ -41,8 +41,10 @@ def after_revocation(case: Case, finding: Finding) -> Finding:
 
 
 def _revocations(case: Case) -> list[Revocation]:
-    own = own_revocation(case.record.public_key.fingerprint)
-    return [own] if own is not None else []
+    """The user's own revocation of the record's key, and the policy's."""
+    fingerprint = case.record.public_key.fingerprint
+    found = [own_revocation(fingerprint), *case.policy.revoked]
+    return [r for r in found if r is not None and r.fingerprint == fingerprint]
 
 
 def _covering(case: Case, revocation: Revocation) -> Checkpoint:
