@@ -11,6 +11,7 @@ import pytest
 import documents
 import torchnotary
 from documents import DOCUMENTS, ROOT, anchors, blocks, links, rewritten, run_blocks
+from torchnotary.verifier.policy_file import FIELDS
 from torchnotary.verifier.verdict import STEP_NAMES
 
 DOCS = ROOT / "docs"
@@ -50,6 +51,20 @@ def test_the_examples_with_other_programs_are_what_they_answer(tmp_path, monkeyp
     run_blocks(document, tmp_path)["notary"].close()
     assert len(blocks(document.read_text(), "pycon")) == 2
     assert rewritten(document, tmp_path) == document.read_text()
+
+
+def test_the_policies_of_verification_are_judged_as_it_says(tmp_path):
+    document = DOCS / "verification.md"
+    assert len(blocks(document.read_text(), "pycon")) == 1
+    assert rewritten(document, tmp_path) == document.read_text()
+
+
+def test_every_field_of_a_policy_is_described_with_the_step_that_asks():
+    section = _section("Policy", DOCS / "verification.md")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ([\w ,]+) \| .* \|$", section, re.MULTILINE)
+    assert {field for field, _ in rows} == set(FIELDS)
+    for _, steps in rows:
+        assert steps == "each of them" or set(steps.split(", ")) <= set(STEP_NAMES)
 
 
 def test_the_examples_of_recording_run_one_after_the_other(tmp_path, monkeypatch, recwarn):
@@ -213,9 +228,9 @@ def test_every_environment_variable_the_code_reads_is_described(document):
     assert set(re.findall(r"^\| `(TORCHNOTARY_[A-Z_]+)`", text, re.MULTILINE)) == read
 
 
-def _section(heading: str) -> str:
-    """The text of formats.md below a heading, up to the next of its level."""
-    text = (DOCS / "formats.md").read_text()
+def _section(heading: str, document: Path = DOCS / "formats.md") -> str:
+    """The text of a document below a heading, up to the next of its level."""
+    text = document.read_text()
     return re.split(rf"^## {re.escape(heading)}$", text, flags=re.MULTILINE)[1].split("\n## ")[0]
 
 

@@ -233,6 +233,11 @@ def test_a_field_with_anything_else_in_it_is_refused_naming_what_it_may_be(field
     assert raised.value.next_step.startswith(f"{field} is ")
 
 
+def test_the_place_in_a_list_is_named_with_what_stands_there():
+    with pytest.raises(MalformedPolicy, match=r"wrong models\[1\]: 'ab'"):
+        Policy.parse(toml(models=["0" * 64, "ab"]))
+
+
 def test_the_profiles_a_policy_may_name_are_those_there_are():
     from torchnotary import notary
 

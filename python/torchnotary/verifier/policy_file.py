@@ -77,14 +77,19 @@ def read(data: bytes, name: str) -> PolicyFile:
     try:
         return msgspec.convert(table, PolicyFile)
     except msgspec.ValidationError as error:
-        cause, _, place = str(error).rpartition(" - at `$.")
-        raise wrong(name, re.match(r"\w*", place)[0], f"{cause}, at {place[:-1]}") from None
+        # It ends with the place of the value, such as $.models[1] in backquotes.
+        place = str(error).rpartition("`$.")[2][:-1]
+        field, *indices = re.findall(r"\w+", place)
+        value = table[field]
+        for index in indices:
+            value = value[int(index)]
+        raise wrong(name, field, brief(repr(value)), place) from None
 
 
-def wrong(name: str, field: str, cause: str) -> MalformedPolicy:
-    """The refusal of what ``field`` holds; ``cause`` says why."""
+def wrong(name: str, field: str, cause: str, place: str | None = None) -> MalformedPolicy:
+    """The refusal of what ``field`` holds, or what is at ``place`` in it; ``cause`` says why."""
     return MalformedPolicy(
-        f"{name} has a wrong {field}: {cause}",
+        f"{name} has a wrong {place or field}: {cause}",
         next_step=f"{field} is {FIELDS[field]}; see docs/verification.md",
     )
 
