@@ -106,7 +106,9 @@ def revoke(
     ],
     checkpoint: Annotated[
         list[Path] | None,
-        typer.Option(help="What its log had by then still counts; one file a log."),
+        typer.Option(
+            help="What its log had by then still counts; one file a log.", metavar="<path>"
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write it for others, too.")

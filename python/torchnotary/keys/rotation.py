@@ -116,6 +116,7 @@ def accept(rotation: Rotation) -> None:
     if not is_trusted(rotation.old):
         raise UnknownSigner(
             "the rotation is signed by a key that you do not trust",
+            expected="a key you trust",
             actual=rotation.old.fingerprint,
             next_step="get their new key another way: torchnotary keys trust FILE",
         )

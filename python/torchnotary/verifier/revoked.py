@@ -30,7 +30,8 @@ def after_revocation(case: Case, finding: Finding) -> Finding:
                 f"the key was revoked; the record says that it was entry {case.index} before, but "
                 f"no proof at hand connects its size {case.entry.size} to the revocation's "
                 f"{checkpoint.size}",
-                "ask its maker to save it again, or for a consistency proof",
+                "ask its maker to save it again, with a proof from the revocation's checkpoint: "
+                "torchnotary log prove --from",
             )
         details.append(
             f"; revoked since, after entry {case.index} was in its log ({connected.detail})"
@@ -61,7 +62,7 @@ def _covering(case: Case, revocation: Revocation) -> Checkpoint:
     if checkpoint is None:
         raise VerificationFailed(
             "signed by a key that was revoked",
-            expected="an entry of " + (" or ".join(revocation.covered) or "no log at all"),
+            expected=" or ".join(revocation.covered) or "no record at all",
             actual=origin,
             next_step=_ASK,
         )
