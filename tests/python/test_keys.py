@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 import os
@@ -14,7 +13,10 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 
 from log_helpers import open_folder, run, script
 from torchnotary import keys
@@ -72,6 +74,41 @@ def _encodings(y: int) -> list[bytes]:
     return [(v | sign << 255).to_bytes(32, "little") for v in spellings for sign in (0, 1)]
 
 
+# RFC 8032 §7.1, tests 1 to 3: seed, public key, message, signature.
+RFC_8032 = [
+    (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bac"
+        "c61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+    ),
+    (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e"
+        "458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+    ),
+    (
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290"
+        "ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+    ),
+]
+
+
+@pytest.mark.parametrize("vector", RFC_8032)
+def test_the_vectors_of_rfc_8032_are_signed_and_verified(vector):
+    seed, public, message, signature = map(bytes.fromhex, vector)
+    key = SigningKey(Ed25519PrivateKey.from_private_bytes(seed))
+    assert key.public.raw == public and key.public.algorithm == "Ed25519"
+    assert key.sign(message) == signature
+    PublicKey(public).verify(signature, message)
+
+
 def test_wycheproof_signatures_are_judged_as_the_suite_says(vectors):
     suite = json.loads((vectors / "ed25519" / "wycheproof_ed25519_test.json").read_text())
     judged = 0
@@ -126,6 +163,18 @@ def test_malleable_and_small_order_signatures_are_refused():
     ]:
         with pytest.raises(VerificationFailed, match=cause):
             key.public.verify(wrong, message)
+
+
+def test_no_r_of_small_order_or_in_a_second_encoding_is_taken():
+    key, message = SigningKey.generate(), b"message"
+    s = key.sign(message)[32:]
+    encodings = [encoded for y in _small_order_ys() for encoded in _encodings(y)]
+    beyond = [
+        (P + more | sign << 255).to_bytes(32, "little") for more in range(19) for sign in (0, 1)
+    ]
+    for r in encodings + beyond:
+        with pytest.raises(VerificationFailed, match="small order or in a second encoding"):
+            key.public.verify(r + s, message)
 
 
 def test_a_key_is_named_by_the_sha_256_of_its_spki():
@@ -390,11 +439,3 @@ def test_a_key_that_is_not_there_is_an_os_error_and_a_bad_fingerprint_a_typed_on
     for wrong in ("", "../x", "A" * 64, "0" * 63):
         with pytest.raises(NotaryError, match="not a fingerprint"):
             keys.untrust(wrong)
-
-
-def test_the_signature_is_the_one_other_implementations_make():
-    key = SigningKey.generate()
-    raw = base64.b64decode(b"".join(key.to_pem().splitlines()[1:-1]))[-32:]
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    assert Ed25519PrivateKey.from_private_bytes(raw).sign(b"m") == key.sign(b"m")
