@@ -145,7 +145,7 @@ def test_a_revocation_that_is_damaged_lets_nothing_pass(records):
     path = revocation_path(SigningKey.load().public.fingerprint)
     whole = path.read_bytes()
     other = SigningKey.generate().public.fingerprint
-    for data in (b"", whole[:-1], b"{}\n", Revocation(other).encode()):
+    for data in (b"", whole[:-1], b"{}\n", Revocation(other, (_note(records[2]),)).encode()):
         path.write_bytes(data)
         assert only_failure(verify(records[0])).name == "signer"
     path.write_bytes(whole)

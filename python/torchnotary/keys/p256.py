@@ -28,18 +28,12 @@ def check_point(point: bytes) -> None:
 
 def check_signature(signature: bytes) -> None:
     """Raises VerificationFailed unless it is the DER of r and s, 0 < r < n and 0 < s ≤ n / 2."""
-    from cryptography.hazmat.primitives.asymmetric.utils import (
-        decode_dss_signature,
-        encode_dss_signature,
-    )
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
     try:
         r, s = decode_dss_signature(signature)
-        strict = encode_dss_signature(r, s) == signature
     except ValueError:
-        strict = False
-    if not strict:
-        raise VerificationFailed("the signature is not the DER of a P-256 signature")
+        raise VerificationFailed("the signature is not the DER of a P-256 signature") from None
     if not (0 < r < N and 0 < s < N):
         raise VerificationFailed("the signature's r or s is not below the group order, or is 0")
     if s > N // 2:
