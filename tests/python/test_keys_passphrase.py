@@ -138,3 +138,23 @@ def test_p_256_keys_are_encrypted_alike(passphrase):
     assert SigningKey.from_pem(key.to_pem(SECRET.encode())).public == key.public
     with pytest.raises(NotaryError, match="private key"):
         PublicKey.from_pem(key.to_pem(SECRET.encode()))
+
+
+# openssl pkcs8 -topk8 -scrypt, and openssl pkey -pubout: the passphrase is "horse".
+OPENSSL_SCRYPT = b"""\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGTME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAjQCXm9IJrcKAICQAAC
+AQgCAQEwHQYJYIZIAWUDBAEqBBAiuua6kAqf9hLkrTvhWQipBEDSuLeLbb+lQtS5
+AxrhJ8jdtzQT8GRPs2J0DKuh+CssNLhvUehF736jc84pYpKmJU3SFP8hZ1MU/2ib
+gV8xsjMe
+-----END ENCRYPTED PRIVATE KEY-----
+-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAdS/hJWdJ+RrWgIjRf1jPKH6ug7gwXJL1PT9r1jiakzA=
+-----END PUBLIC KEY-----
+"""
+
+
+def test_a_key_that_openssl_encrypted_with_scrypt_is_read(passphrase):
+    passphrase("horse")
+    key = SigningKey.from_pem(OPENSSL_SCRYPT).public
+    assert key.fingerprint == "ef6829519a810d5b7396a308e264563fbf99360bbcbbce3ff3dcfc83c0c85cf5"
