@@ -19,7 +19,6 @@ from torchnotary.statement import container
 from torchnotary.verifier.steps import verify
 
 FOLDER = Path(__file__).resolve().parent
-SIGNER = FOLDER / "beside" / "signer.pem"
 KINDS = (
     "batch-2-of-3",
     "cosigned-by-one",
@@ -34,9 +33,10 @@ KINDS = (
 )
 
 
-def load(kind: str) -> bytes:
-    """The bytes of a valid record of the suite."""
-    return (FOLDER / "good" / f"{kind}.tnr").read_bytes()
+def load(kind: str) -> tuple[bytes, Path]:
+    """The bytes of a valid record of the suite, and the file of its signer's key."""
+    signer = "signer-p256.pem" if kind == "p256" else "signer.pem"
+    return (FOLDER / "good" / f"{kind}.tnr").read_bytes(), FOLDER / "beside" / signer
 
 
 def flips(record: bytes, stride: int = 1, start: int = 0) -> Iterator[tuple[str, bytes]]:
@@ -51,10 +51,11 @@ def flips(record: bytes, stride: int = 1, start: int = 0) -> Iterator[tuple[str,
 
 def survivors(kind: str, stride: int = 1, start: int = 0) -> tuple[int, list[str]]:
     """How many flips were tried, and where one left a record that is not refused."""
+    record, signer = load(kind)
     tried, found = 0, []
-    for where, changed in flips(load(kind), stride, start):
+    for where, changed in flips(record, stride, start):
         tried += 1
-        if verify(changed, signer=SIGNER).exit_code != 1:
+        if verify(changed, signer=signer).exit_code != 1:
             found.append(where)
     return tried, found
 

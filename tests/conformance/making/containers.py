@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -168,7 +167,6 @@ def _no_archives() -> Iterator[Case]:
         "file-bare-bundle", "format", "the bundle without its archive", PLAIN.members["bundle.json"]
     )
     yield bad("file-gzip", "format", "the record compressed", _gzip())
-    yield bad("file-tar", "format", "the members in another kind of archive", _tar())
 
 
 # How archives are made
@@ -284,12 +282,3 @@ def _gzip() -> bytes:
     return (
         b"\x1f\x8b\x08" + bytes(6) + b"\xff" + deflate.compress(PLAIN.tnr) + deflate.flush() + tail
     )
-
-
-def _tar() -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        info = tarfile.TarInfo("bundle.json")
-        info.size = len(PLAIN.members["bundle.json"])
-        archive.addfile(info, io.BytesIO(PLAIN.members["bundle.json"]))
-    return stream.getvalue()

@@ -19,6 +19,7 @@ from .values import Y, leaves, sparse
 # Plain values of every kind beside a tensor.
 MIXED = OPEN.but(
     name="mixed",
+    disclose=("outputs", "evidence"),
     outputs=leaves(
         output={"t": Y, "i": 5, "f": 0.5, "s": "café", "y": b"\0", "n": None, "b": True}
     ),

@@ -13,6 +13,8 @@ from .cases import Case, bad, unproven
 from .genuine import CALL, DIGESTS, INPUTS, OUTPUTS, PLAIN
 from .values import X, Y, f32, i64, leaves, safetensors, tensor
 
+RETURNED = DIGESTS.but(disclose=("outputs",))
+PASSED = DIGESTS.but(disclose=("inputs",))
 VALUES = {"x": [1, 2, 3], "scale": 2.5, "name": "café", "flag": True, "none": None}
 
 
@@ -39,19 +41,23 @@ def _outputs() -> Iterator[Case]:
     ):  # fmt: skip
         content = safetensors({"output": given})
         yield bad(
-            f"outputs-given-{name}", "outputs", f"the given output: {why}", DIGESTS, outputs=content
+            f"outputs-given-{name}",
+            "outputs",
+            f"the given output: {why}",
+            RETURNED,
+            outputs=content,
         )
     yield bad(
         "outputs-given-under-another-name",
         "outputs",
         "two outputs where one was recorded",
-        DIGESTS,
+        RETURNED,
         outputs=safetensors({"output": Y, "second": Y}),
     )
 
 
 def _inputs() -> Iterator[Case]:
-    plain = DIGESTS.but(name="plain values", inputs=leaves(**VALUES))
+    plain = PASSED.but(name="plain values", inputs=leaves(**VALUES))
     for name, why, change in (
         ("int-for-float", "2 is not 2.5", {"scale": 2}),
         ("float-for-int", "2.0 is not 2", {"x": [1, 2.0, 3]}),
@@ -65,7 +71,7 @@ def _inputs() -> Iterator[Case]:
     ):
         given = json.dumps({**VALUES, **change})
         yield bad(f"inputs-given-{name}", "inputs", f"the given inputs: {why}", plain, inputs=given)
-    two = DIGESTS.but(name="two tensors", inputs=leaves(a=X, b=Y))
+    two = PASSED.but(name="two tensors", inputs=leaves(a=X, b=Y))
     for name, why, given in (
         ("tensors-exchanged", "two tensors under each other's name", {"a": Y, "b": X}),
         ("tensor-twice", "one tensor twice", {"a": X, "b": X}),
