@@ -30,6 +30,7 @@ from making import (  # noqa: E402
     p256,
     policies,
     quorums,
+    revocations,
     statements,
     traces,
     valid,
@@ -61,6 +62,7 @@ PARTS = (
     models,
     policies,
     quorums,
+    revocations,
 )
 MADE = ("bad", "beside", "good", "unproven")
 

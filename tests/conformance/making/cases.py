@@ -48,7 +48,8 @@ class Case:
     """``folder`` says which way it ends: ``good`` (exit code 0), ``bad`` (1), ``unproven`` (3).
 
     ``steps`` are outcomes by step; exactly those steps fail that are ``failed`` there. ``options``
-    are those of ``torchnotary verify``: text for the nonce, else files.
+    are those of ``torchnotary verify``: text for the nonce, else files. Files that these name lie
+    ``beside`` them.
     """
 
     folder: str
@@ -57,6 +58,7 @@ class Case:
     record: Draft | bytes
     steps: dict[str, str]
     options: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[Beside, ...] = ()
 
     @property
     def file(self) -> str:
@@ -67,7 +69,7 @@ class Case:
         """Every file of the case by its path in the suite."""
         record = self.record.tnr if isinstance(self.record, Draft) else self.record
         made = {self.file: record}
-        for value in self._given().values():
+        for value in (*self._given().values(), *self.beside):
             if isinstance(value, Beside):
                 made |= value.files
         return made

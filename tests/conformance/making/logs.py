@@ -186,7 +186,7 @@ def _notes() -> Iterator[Case]:
         ("note-control-character", "a control character, signed",
          note(line(0, lambda t: t + "\x1b[0m"))),
         ("note-signatures-65", "more signatures than a note may have",
-         lambda t: t + f"\N{EM DASH} a {encode_base64(bytes(76))}\n" * 64),
+         lambda t: t + f"\N{EM DASH} a {encode_base64(bytes(5))}\n" * 64),
     ):  # fmt: skip
         yield _log(f"log-{name}", why, edit)
 

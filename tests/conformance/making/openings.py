@@ -9,7 +9,7 @@ from .disclosures import TWO
 from .disclosures import json_line as value
 from .draft import Draft
 from .edits import Edit, at, drop, exchange, line, put, repeat
-from .genuine import DIGESTS, FULL, OPEN, OTHER
+from .genuine import DIGESTS, OPEN, OTHER, TRACED
 
 
 def cases() -> Iterator[Case]:
@@ -87,7 +87,7 @@ def _whole_files() -> Iterator[Case]:
         "openings-of-a-trace-without-lines",
         "format",
         "openings without the trace they open",
-        FULL.but(members=drop("trace.jsonl")),
+        TRACED.but(members=drop("trace.jsonl")),
     )
 
 
