@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <complex>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -53,7 +54,7 @@ double small_distance(const std::byte* a, const std::byte* b) {
 }
 template <int half, double (*part)(const std::byte*, const std::byte*)>
 double complex_distance(const std::byte* a, const std::byte* b) {
-  return std::hypot(part(a, b), part(a + half, b + half));
+  return std::abs(std::complex<double>(part(a, b), part(a + half, b + half)));
 }
 
 // The bits of a float without its sign count the values from zero to it.
