@@ -52,13 +52,24 @@ __all__ = [*_HOMES, *_MODULES, "__version__"]
 
 def __getattr__(name: str):
     if name in _HOMES:
-        value = getattr(_import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value = getattr(_home_of(name), name)
     elif name in _MODULES:
         value = _import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _home_of(name: str):
+    try:
+        return _import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith(f"{__name__}."):
+            raise
+        raise ImportError(
+            f"torchnotary-verifier has no {name}. Next: pip install torchnotary in its place"
+        ) from None
 
 
 def __dir__() -> list[str]:

@@ -11,21 +11,23 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 
 import typer
 
 from .commands.output import UsageProblem, note, report, with_next
 
-# Where each command lies: a module of `commands` and the function in it.
+# Where each command lies: a module of `commands`, which torchnotary-verifier may not have, and the
+# function in it.
 COMMANDS = {
-    "demo": ("health", "demo"),
+    "demo": ("showing", "demo"),
     "doctor": ("health", "doctor"),
     "commit": ("models", "commit"),
     "manifest": ("models", "manifest"),
     "pin": ("models", "pin"),
     "verify": ("checking", "verify"),
-    "reproduce": ("checking", "reproduce"),
-    "diff": ("checking", "diff"),
+    "reproduce": ("rerunning", "reproduce"),
+    "diff": ("rerunning", "diff"),
     "save": ("logs", "save"),
     "open": ("openings", "open_part"),
     "check-opening": ("openings", "check_opening"),
@@ -46,12 +48,12 @@ def program(first: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_describe)
-    known = first in COMMANDS or first in GROUPS
+    alone = first in GROUPS or (first in COMMANDS and _installed(COMMANDS[first][0]))
     for name, (home, function) in COMMANDS.items():
-        if not known or name == first:
+        if name == first if alone else _installed(home):
             app.command(name)(getattr(_commands(home), function))
     for name, home in GROUPS.items():
-        if not known or name == first:
+        if not alone or name == first:
             app.add_typer(_commands(home).app, name=name)
     return app
 
@@ -107,6 +109,10 @@ def _let_go_of_the_reader() -> None:
 
 def _describe() -> None:
     """Prove what a model actually ran: record, verify, reproduce."""
+
+
+def _installed(home: str) -> bool:
+    return find_spec(f"{__package__}.commands.{home}") is not None
 
 
 def _commands(home: str):

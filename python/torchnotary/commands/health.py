@@ -1,4 +1,4 @@
-"""The commands demo and doctor: a first look, and whether this machine can record and verify."""
+"""The command doctor: whether this machine can record and verify."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import platform
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from ..demo import DEFAULT_OUTPUT
 from .output import Json, leave, result, with_next
 
 VARIABLES = (
@@ -27,17 +24,6 @@ VARIABLES = (
     "TORCHNOTARY_NUM_THREADS",
     "TORCHNOTARY_PROFILE",
 )
-
-
-def demo(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The folder that everything is written to.")
-    ] = DEFAULT_OUTPUT,
-) -> None:
-    """Record a real model, verify it, reproduce it, tamper with it."""
-    from ..demo import main
-
-    leave(main(output))
 
 
 def doctor(as_json: Json = False) -> None:
