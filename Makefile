@@ -40,10 +40,10 @@ need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
       apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
 endef
 
-.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz bench collisions plantings soak conformance bits-travel exact-goldens lint stubs clean
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz bench collisions plantings soak conformance bits-travel exact-goldens lint stubs verifier-wheel clean
 
 help:  ## show the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP)/package  ## record a real model, verify, reproduce, tamper: the whole story
 	@$(VENV)/bin/torchnotary demo
@@ -112,8 +112,8 @@ conformance: $(STAMP)/package  ## the conformance suite through the command line
 	@$(PY) tests/conformance/bits.py
 
 lint: $(STAMP)/package  ## ruff over Python, clang-format over C++ where installed
-	@$(VENV)/bin/ruff check python tests benchmarks
-	@$(VENV)/bin/ruff format --check python tests benchmarks
+	@$(VENV)/bin/ruff check python tests benchmarks packaging
+	@$(VENV)/bin/ruff format --check python tests benchmarks packaging
 	@if command -v clang-format >/dev/null; then \
 	  find cpp tests/cpp tests/fuzz benchmarks/cpp -name '*.h' -o -name '*.cpp' | xargs clang-format --dry-run --Werror; \
 	else echo "clang-format is not installed: C++ formatting not checked"; fi
@@ -121,6 +121,9 @@ lint: $(STAMP)/package  ## ruff over Python, clang-format over C++ where install
 stubs: $(STAMP)/package  ## write the .pyi stubs of the extension modules anew
 	@$(PY) -m pybind11_stubgen torchnotary._core -o python
 	@$(PY) -c "import torch" && $(PY) -m pybind11_stubgen torchnotary._torch -o python
+
+verifier-wheel: $(STAMP)/package  ## torchnotary-verifier for manylinux, into dist
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) packaging/verifier/build.py dist
 
 clean:  ## remove .venv, build folders and outputs
 	rm -rf $(VENV) build dist demo-output benchmarks/results
