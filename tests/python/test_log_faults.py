@@ -46,3 +46,9 @@ def test_a_power_loss_while_records_are_appended_loses_nothing_acknowledged(tmp_
     call = "power_loss.run(folder, step=3001)"
     (losses,) = campaign(call, tmp_path, LD_PRELOAD=preloaded)
     assert losses > 20
+
+
+def test_no_origin_signs_two_histories_whatever_happens_to_its_folder(tmp_path, preloaded):
+    call = "lives.run(folder, count=1, happenings=40, seed=5)"
+    (signed,) = campaign(call, tmp_path, LD_PRELOAD=preloaded)
+    assert signed > 40
