@@ -21,8 +21,8 @@ def home(tmp_path, monkeypatch) -> Path:
     """TORCHNOTARY_HOME of this test alone; nothing a test does touches the user's own."""
     folder = tmp_path / "torchnotary-home"
     monkeypatch.setenv("TORCHNOTARY_HOME", str(folder))
-    for name in ("TORCHNOTARY_KEY", "TORCHNOTARY_LOG", "TORCHNOTARY_DISABLE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("KEY", "KEY_PASSPHRASE", "KEY_PASSPHRASE_FILE", "LOG", "DISABLE"):
+        monkeypatch.delenv(f"TORCHNOTARY_{name}", raising=False)
     return folder
 
 

@@ -28,8 +28,6 @@ def passphrase(monkeypatch):
     def give(text):
         monkeypatch.setenv("TORCHNOTARY_KEY_PASSPHRASE", text)
 
-    monkeypatch.delenv("TORCHNOTARY_KEY_PASSPHRASE", raising=False)
-    monkeypatch.delenv("TORCHNOTARY_KEY_PASSPHRASE_FILE", raising=False)
     return give
 
 
