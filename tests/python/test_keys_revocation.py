@@ -15,6 +15,7 @@ from torchnotary.log.leaf import entry_leaf, leaf_hash
 from torchnotary.log.proofs import TlogProof
 from torchnotary.log.revocation import Revocation, own_revocation, revoke
 from torchnotary.statement.lines import canonical
+from torchnotary.verifier.policy import Policy
 from torchnotary.verifier.steps import verify
 from verifier_helpers import FAILED, NOT_CHECKED, PASSED, only_failure, repacked
 
@@ -76,6 +77,16 @@ def test_naming_the_key_or_a_policy_that_does_does_not_undo_a_revocation(records
     for options in ({"signer": key}, {"policy": policy}):
         assert verify(records[0], **options).ok
         assert only_failure(verify(records[2], **options)).name == "signer"
+
+
+def test_of_two_revocations_the_stricter_one_decides(records, stranger):
+    key, notes = SigningKey.load().public, [_note(path) for path in records]
+    stranger()
+    trust(key)
+    revoke(Revocation(key.fingerprint, (notes[2],)))
+    assert verify(records[1]).exit_code == 3
+    policy = Policy(revoked=(Revocation(key.fingerprint, (notes[0],)),))
+    assert only_failure(verify(records[1], policy=policy)).name == "signer"
 
 
 def test_what_nothing_connects_to_the_revocation_is_not_checked(records, stranger, tmp_path):

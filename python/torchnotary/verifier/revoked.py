@@ -20,10 +20,10 @@ def after_revocation(case: Case, finding: Finding) -> Finding:
     connects its checkpoint to the record's, whoever stole the log's key too could have made the
     entry in a history of their own: the step is not checked then.
     """
+    revocations = _revocations(case)
+    case.revoked = bool(revocations)
     details = []
-    for revocation in _revocations(case):
-        case.revoked = True
-        checkpoint = _covering(case, revocation)
+    for checkpoint in [_covering(case, revocation) for revocation in revocations]:
         connected = connect(case, "the revocation's checkpoint", checkpoint)
         if connected.outcome != PASSED:
             return not_checked(
