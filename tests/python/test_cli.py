@@ -452,7 +452,7 @@ def test_log_check_names_a_broken_entry(run, record, notary):
     assert code == 0 and out.startswith("OK: logs 1, entries 1")
     path = next(notary.folder.glob("*/log.sqlite"))
     with sqlite3.connect(path) as store:
-        store.execute("UPDATE envelopes SET payload = x'7b7d'")
+        store.execute("UPDATE records SET payload = x'7b7d'")
     store.close()
     code, out, _ = run("log", "check", notary.folder)
     assert code == 1 and "entry 0" in out and "Next: " in out
