@@ -9,6 +9,8 @@ import zipfile
 
 import pymerkle
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from google.protobuf import json_format
 from in_toto_attestation.v1 import statement, statement_pb2
@@ -18,14 +20,17 @@ from securesystemslib.signer import SSlibKey
 from sigstore import dsse
 from sigstore_models import intoto
 
-from torchnotary import merkle
+from torchnotary import Notary, merkle
+from torchnotary.keys import SigningKey
 
 
-@pytest.fixture
-def bundle(notary, tmp_path):
-    """The bundle of a record, as anyone unzips and parses it."""
+@pytest.fixture(params=["Ed25519", "P-256"])
+def bundle(request, tmp_path):
+    """The bundle of a record by a key of each kind, as anyone unzips and parses it."""
+    notary = Notary(tmp_path / "log", signer=SigningKey.generate(request.param))
     notary.record(lambda x: x * 2, name="double")(3)
     notary.last.save(tmp_path / "run.tnr")
+    notary.close()
     return unzipped(tmp_path / "run.tnr")
 
 
@@ -53,7 +58,8 @@ def test_sigstore_parses_the_envelope_and_its_statement(bundle):
     envelope = dsse.Envelope(intoto.Envelope.from_json(json.dumps(inner)))
     assert envelope.signature == base64.b64decode(inner["signatures"][0]["sig"])
     key = load_der_public_key(base64.b64decode(bundle["publicKey"]))
-    key.verify(envelope.signature, envelope.pae())  # what sigstore says was signed
+    how = [ec.ECDSA(SHA256())] if isinstance(key, ec.EllipticCurvePublicKey) else []
+    key.verify(envelope.signature, envelope.pae(), *how)  # what sigstore says was signed
     payload = base64.b64decode(inner["payload"])
     parsed = dsse.Statement(payload)
     subject = json.loads(payload)["subject"]
