@@ -14,6 +14,8 @@ DEBIAN_PACKAGES := ccache libhwy-dev libgtest-dev libbenchmark-dev
 CPP_SOURCES := $(shell find cpp -type f)
 CMAKE_SOURCES := $(wildcard cmake/*)
 CPP_TESTS := $(shell find tests/cpp benchmarks/cpp -type f)
+PYTHON_FUZZ_TARGETS := $(shell awk '/^@target/ {getline; split($$2, part, /[^a-z_]/); print part[1]}' \
+  tests/fuzz/python/targets.py)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/*_fuzz.cpp)))
 # What `make exhaustive` checks.
 FUNCTIONS ?= exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh erf erfc
@@ -40,7 +42,7 @@ need() { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
       apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi; }
 endef
 
-.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz bench collisions plantings soak conformance bits-travel exact-goldens lint stubs verifier-wheel clean
+.PHONY: help demo test test-cpp test-python test-aarch64 sanitize exhaustive large fuzz fuzz-python bench collisions plantings soak conformance bits-travel exact-goldens lint stubs verifier-wheel clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +87,17 @@ fuzz: $(STAMP)/fuzz  ## libFuzzer, FUZZ_RUNS executions of each target, under th
 	    $$(test -f $$dict && echo -dict=$$dict) $$corpus 2>build/fuzz/$$target.log || \
 	    { tail -40 build/fuzz/$$target.log; exit 1; }; \
 	  grep -E 'DONE|stat::' build/fuzz/$$target.log | tail -8; done
+
+fuzz-python: $(STAMP)/package $(STAMP)/atheris  ## Atheris, FUZZ_RUNS executions of each decoder in Python
+	@set -e; corpus=build/fuzz-python/corpus; mkdir -p $$corpus; \
+	  $(PY) tests/fuzz/python/seeds.py build/fuzz-python/seeds; \
+	for target in $(PYTHON_FUZZ_TARGETS); do \
+	  mkdir -p $$corpus/$$target; echo "$$target: $(FUZZ_RUNS) executions"; \
+	  $(PY) tests/fuzz/python/fuzz.py $$target -runs=$(FUZZ_RUNS) -max_len=16384 \
+	    -print_final_stats=1 -artifact_prefix=build/fuzz-python/$$target- \
+	    $$corpus/$$target build/fuzz-python/seeds/$$target 2>build/fuzz-python/$$target.log || \
+	    { tail -40 build/fuzz-python/$$target.log; exit 1; }; \
+	  grep -aE 'DONE|stat::' build/fuzz-python/$$target.log | tail -8; done
 
 bench: $(STAMP)/package $(STAMP)/cpp-tests $(STAMP)/bench $(STAMP)/smollm2  ## the measured figures: a table, and JSON in benchmarks/results
 	@$(PY) benchmarks/run.py
@@ -200,6 +213,10 @@ $(STAMP)/fuzz: $(CPP_INPUTS) $(wildcard tests/fuzz/*) | $(STAMP)/build-tools
 	@$(CONFIGURE); export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
 	  configure build/fuzz -DCMAKE_BUILD_TYPE=Fuzz -DCMAKE_CXX_COMPILER=clang++ && \
 	  cmake --build build/fuzz
+	@touch $@
+
+$(STAMP)/atheris: pyproject.toml constraints.txt | $(STAMP)/package
+	@$(PIP) install -q $$(grep ^atheris constraints.txt)
 	@touch $@
 
 # SmolLM2-135M; what its package requires would run it in another runtime.
