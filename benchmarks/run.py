@@ -27,10 +27,13 @@ TOPICS = {
     "openings": "openings",
     "manifest-files": "manifest_files",
     "durable-records": "durable_records",
+    "log-rates": "log_rates",
     "tracing": "tracing",
     "exact-gemm": "exact_gemm",
     "exact-models": "exact_models",
 }
+# Those that take too long to be run unless they are named.
+LARGE = {"log-large": "log_large"}
 # What would redirect or silence the recorder; TORCHNOTARY_CPU and _NUM_THREADS stay in force.
 _REDIRECTIONS = ("KEY", "LOG", "PROFILE", "DISABLE")
 
@@ -60,7 +63,7 @@ def _measure(options: argparse.Namespace, scratch: Path) -> None:
         folder.mkdir()
         bench = Bench(folder, options.quick, options.rounds)
         neighbours, begun = report.Neighbours(), time.perf_counter()
-        measured = importlib.import_module(TOPICS[topic]).measure(bench)
+        measured = importlib.import_module({**TOPICS, **LARGE}[topic]).measure(bench)
         about = {
             "quick": options.quick,
             "seconds": round(time.perf_counter() - begun, 1),
@@ -74,7 +77,9 @@ def _measure(options: argparse.Namespace, scratch: Path) -> None:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", action="append", choices=TOPICS, help="a topic; repeatable")
+    parser.add_argument(
+        "--only", action="append", choices=[*TOPICS, *LARGE], help="a topic; repeatable"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds")
     parser.add_argument("--rounds", type=_positive, help="rounds of every figure")
     default = Path(__file__).parent / "results"
