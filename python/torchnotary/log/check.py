@@ -17,16 +17,12 @@ from . import cosigned, tree
 from .check_pages import EntryCheck, Page
 from .checkpoint import Checkpoint, SignedNote
 from .claim import log_folders
-from .private import PrivateReader, database_path
+from .private import JOINED_IDS, PrivateReader, database_path
 from .store import LogReader, id_row
 from .streams import Streams
 from .token import Custody, Token
 
 _PAGE = 4096
-_JOINED_RECORDS = (
-    "SELECT group_concat(number), group_concat(hex(record_id), '')"
-    " FROM (SELECT * FROM records WHERE number >= ? AND number <= ? ORDER BY number)"
-)
 _STRAY_RECORDS = "SELECT number, entry, record_id FROM records WHERE number >= ?"
 _ID_SUMS = "SELECT count(*), total(prefix & 4294967295) FROM ids"
 _ID = "SELECT count(*) FROM ids WHERE bucket = ? AND prefix = ? AND number = ?"
@@ -251,17 +247,15 @@ class _LogCheck:
                 self.problem(f"{path.name} is not the log this one goes on from any more", index)
 
     def _check_private(self, log: LogReader, private: PrivateReader) -> None:
-        logged = "SELECT number, entry, record_id FROM records WHERE number >= ? AND number <= ?"
-        after = -1
-        while (joined := private.joined_records(after, _PAGE))[0]:
-            first, last = (int(joined[0].split(",")[place]) for place in (0, -1))
-            if joined == log.query(_JOINED_RECORDS, first, last)[0]:
-                after = last
+        logged = "SELECT number, entry, record_id FROM records WHERE number >= ? AND number < ?"
+        for first in range(0, min(private.last_number() + 1, log.record_count()), _PAGE):
+            if (
+                private.joined_ids(first, first + _PAGE)
+                == log.query(JOINED_IDS, first, first + _PAGE)[0]
+            ):
                 continue
-            kept = private.records(after, _PAGE)
-            after = kept[-1][0]
-            theirs = dict(kept)
-            for number, index, record_id in log.query(logged, first, after):
+            theirs = private.ids(first, first + _PAGE)
+            for number, index, record_id in log.query(logged, first, first + _PAGE):
                 if theirs.get(number, record_id) != record_id:
                     self.problem("its private parts are another record's", index, record_id)
         for number, name in private.dangling():

@@ -49,6 +49,13 @@ class PrivateParts(NamedTuple):
         return len(self.digests) + files + len(self.evidence or b"")
 
 
+# Of a log as of its private store.
+JOINED_IDS = (
+    "SELECT count(*), CAST(group_concat(record_id, '') AS BLOB) FROM records"
+    " WHERE number >= ? AND number < ?"
+)
+
+
 @dataclass(frozen=True)
 class PrivateEntry:
     """The private parts of one stored record; files are read when they are asked for."""
@@ -166,22 +173,18 @@ class PrivateReader:
             " ORDER BY number"
         )
 
-    def joined_records(self, after: int, count: int) -> tuple[str, str]:
-        """The numbers of the next ``count`` records, and their ids in hexadecimal, in one text."""
-        return self._rows(
-            "SELECT ifnull(group_concat(number), ''), ifnull(group_concat(hex(record_id), ''), '')"
-            " FROM (SELECT * FROM records WHERE number > ? ORDER BY number LIMIT ?)",
-            after,
-            count,
-        )[0]
+    def joined_ids(self, first: int, last: int) -> tuple[int, bytes | None]:
+        """How many of records ``first`` to ``last`` - 1 have parts here, and their ids in one."""
+        return self._rows(JOINED_IDS, first, last)[0]
 
-    def records(self, after: int, count: int) -> list[tuple[int, bytes]]:
-        """The next ``count`` records as (number in the log, record id)."""
-        return self._rows(
-            "SELECT number, record_id FROM records WHERE number > ? ORDER BY number LIMIT ?",
-            after,
-            count,
-        )
+    def last_number(self) -> int:
+        """The largest number of a record that has parts here, -1 where none has."""
+        return self._rows("SELECT coalesce(max(number), -1) FROM records")[0][0]
+
+    def ids(self, first: int, last: int) -> dict[int, bytes]:
+        """The ids of those of the records ``first`` to ``last`` - 1 that have parts here."""
+        sql = "SELECT number, record_id FROM records WHERE number >= ? AND number < ?"
+        return dict(self._rows(sql, first, last))
 
 
 class PrivateStore(PrivateReader):
