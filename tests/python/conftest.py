@@ -16,6 +16,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 VECTORS = Path(os.environ.get("TORCHNOTARY_VECTORS", "../shared/vectors"))
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption("--soak", action="store_true", help="the long form of tests that have one")
+
+
+@pytest.fixture
+def soak(request) -> bool:
+    """Whether the long form of a test was asked for (`make soak`)."""
+    return request.config.getoption("--soak")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch) -> Path:
     """TORCHNOTARY_HOME of this test alone; nothing a test does touches the user's own."""
