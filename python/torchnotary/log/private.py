@@ -84,6 +84,7 @@ class PrivateReader:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self._file_path = database_path(path)
         self._connection = connection
 
     @classmethod
@@ -100,7 +101,7 @@ class PrivateReader:
         self.close()
 
     def _rows(self, sql: str, *values: object) -> list[tuple]:
-        return database.read(self._connection, database_path(self.path), sql, values)
+        return database.read(self._connection, self._file_path, sql, values)
 
     def get(self, number: int, record_id: str) -> PrivateEntry | None:
         """What is kept of record ``number``; None where nothing, or where that is another one."""
