@@ -6,7 +6,6 @@ salting, JSON, signing and storing happen on the writer's thread (see :mod:`.job
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -107,16 +106,3 @@ class Call:
             self.drew = drawn(self.random_before, self.random_after)
             self.random_before = self.random_after = None
         return self.drew
-
-
-def device_of(model: CommittedModel | None) -> str:
-    """Device type a call ran on: that of the model's first tensor, else the CPU."""
-    torch = sys.modules.get("torch")
-    if torch is None or model is None:
-        return "cpu"
-    for reference in model.references:
-        module = reference()
-        tensor = next(module.parameters(), None) if module is not None else None
-        if tensor is not None:
-            return tensor.device.type
-    return "cpu"

@@ -25,7 +25,7 @@ from ..random_states import NAMES
 from ..statement.evidence import encode_evidence
 from ..statement.lines import canonical, encode_file, tree_of
 from ..statement.predicate import CLAIM, statement, utc
-from .call import Call, device_of
+from .call import Call
 from .environment import environment_changed
 from .group import GroupedCalls
 from .group_facts import grouped_execution
@@ -249,7 +249,7 @@ def _execution(call: Call | GroupedCalls) -> dict[str, Any]:
     return {
         **machine(),
         **call.execution,
-        "device": device_of(call.model),
+        "device": call.model.device if call.model is not None else "cpu",
         "environment_changed": environment_changed(),
         "outcome": {"exception": call.exception, "status": call.status},
         "rng": _random_digests(call),

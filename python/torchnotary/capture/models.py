@@ -43,6 +43,7 @@ class CommittedModel:
         reuse = stale.manifest if stale is not None and not stale.tensors_changed() else None
         self.manifest = manifest = Manifest.of(self._subject(models), reuse=reuse)
         self.sealed = self.is_sealed_now()
+        self.device = _device(models)
         self.files: dict[str, bytes] = {}
         self._constants: Any = _UNREAD
         self.traced: Any = None  # what traces of its calls share (tracing.py)
@@ -204,6 +205,15 @@ class ModelBook:
             fresh.key = key
             committed[key] = fresh
             return fresh
+
+
+def _device(models: Mapping[str, Any]) -> str:
+    """Device type that calls run on: that of the first tensor, else the CPU."""
+    for module in models.values():
+        tensor = next(module.parameters(), None)
+        if tensor is not None:
+            return tensor.device.type
+    return "cpu"
 
 
 def _classes(models: Mapping[str, Any]) -> str:
