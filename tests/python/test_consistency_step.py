@@ -7,6 +7,9 @@ import torch
 
 from torchnotary.errors import RootMismatch
 from torchnotary.log.proofs import ConsistencyProof
+from torchnotary.log.publish import publish
+from torchnotary.log.reader import LogFolder
+from torchnotary.log.store import LogReader
 from torchnotary.verifier.steps import verify
 from verifier_helpers import NOT_CHECKED, PASSED, only_failure, saved
 from witnessed_log import INDEX, SIZE, WitnessedLog
@@ -95,21 +98,34 @@ def test_a_proof_without_a_checkpoint_of_yours_compares_nothing(log):
     assert verdict["log consistency"].outcome == NOT_CHECKED and verdict.exit_code == 3
 
 
-def test_a_folder_of_logs_holds_the_proof(call, score, notary, tmp_path, stranger):
-    from torchnotary.log.reader import LogFolder
-    from torchnotary.log.store import LogReader
-
-    path, key = saved(call[0], tmp_path), call[0].public_key
+@pytest.fixture
+def grown(call, score, notary, tmp_path, stranger):
+    """A saved record, and what to verify it with against a later checkpoint, as somebody else."""
+    path = saved(call[0], tmp_path)
     score(torch.ones(2, 8))
     notary.flush()
     with LogReader.open(LogFolder(notary.folder).logs()[-1]) as reader:
         later = reader.checkpoint()[1]
     stranger()
-    given = {"signer": key, "checkpoint": later}
+    return path, {"signer": call[0].public_key, "checkpoint": later}
+
+
+def test_a_folder_of_logs_holds_the_proof_stored_or_published(grown, notary, tmp_path):
+    path, given = grown
     assert verify(path, **given, consistency=notary.folder).ok
+    publish(notary.folder, tmp_path / "published")
+    verdict = verify(path, **given, consistency=tmp_path / "published")
+    assert verdict.ok and verdict["log consistency"].outcome == PASSED
+
+
+def test_a_folder_without_the_log_or_with_a_damaged_list_proves_nothing(grown, notary, tmp_path):
+    path, given = grown
     (tmp_path / "empty").mkdir()
-    verdict = verify(path, **given, consistency=tmp_path / "empty")
-    assert verdict.exit_code == 3 and "none in" in verdict["log consistency"].detail
+    publish(notary.folder, tmp_path / "published")
+    (tmp_path / "published" / "logs.jsonl").write_bytes(b"{}")
+    for folder in ("empty", "published"):
+        verdict = verify(path, **given, consistency=tmp_path / folder)
+        assert verdict.exit_code == 3 and "none in" in verdict["log consistency"].detail
 
 
 def test_a_consistency_file_that_cannot_be_opened_is_an_os_error(log, tmp_path):
