@@ -15,7 +15,10 @@ from torchnotary.errors import NotaryError
 
 OURS = ("torchnotary", "targets")
 ZIPS = ("members", "record")
-PLAIN = ("log_proof", "note", "checkpoint", "policy", "public_key", "evidence")
+PLAIN = (
+    *("log_proof", "consistency", "note", "checkpoint", "witness", "policy", "public_key"),
+    *("evidence", "entries"),
+)
 
 
 def instrument() -> None:

@@ -12,8 +12,13 @@ import targets
 import torch
 
 import torchnotary as tn
-from torchnotary.keys import PublicKey, SigningKey
-from torchnotary.log.proofs import TlogProof
+from torchnotary.keys import SigningKey
+from torchnotary.keys.rotation import Rotation
+from torchnotary.log.checkpoint import Checkpoint, origin_of
+from torchnotary.log.proofs import ConsistencyProof, TlogProof
+from torchnotary.log.revocation import Revocation
+from torchnotary.log.tiles import encode_bundle
+from torchnotary.log.witness import WitnessKey, cosign
 from torchnotary.statement import container
 from torchnotary.statement.batch import BatchPart, BatchStatement
 from torchnotary.statement.bundle import Bundle
@@ -52,13 +57,36 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         notary.close()
         tn.pin(net, folder / "pin")
         yield "pin", (folder / "pin").read_bytes()
-    key = PublicKey(SigningKey.generate().public.raw)
-    yield "public_key", key.spki
-    yield "public_key", key.to_pem()
+    yield from _of_keys()
+
+
+def _of_keys() -> Iterator[tuple[str, bytes]]:
+    key, newer = SigningKey.generate(), SigningKey.generate()
+    yield "public_key", key.public.spki
+    yield "public_key", key.public.to_pem()
+    yield "rotation", Rotation.sign(key, newer).encode()
+    witness = WitnessKey("witness.example/w1", newer.public)
+    yield "witness", witness.vkey().encode()
+    note = Checkpoint(origin_of(key.public), 5, bytes(32)).sign(key)
+    cosigned = cosign(note, witness.name, newer, 1_795_000_000)
+    yield "note", cosigned.encode()
+    yield "consistency", ConsistencyProof(3, (bytes(32), b"\xff" * 32), cosigned).to_text().encode()
+    yield "revocation", Revocation(key.public.fingerprint, (note,)).encode()
+    yield "entries", encode_bundle([b"{}", b"", b"a leaf"])
+    signers, origin = f'"{key.public.fingerprint}"', origin_of(key.public)
     yield (
         "policy",
-        b'signers = ["%b"]\norigins = ["torchnotary.log/0"]\nrequired = ["nonce"]\n'
-        % key.fingerprint.encode(),
+        f"""signers = [{signers}]
+origins = ["{origin}"]
+log_keys = [{signers}]
+witnesses = ["{witness.vkey()}"]
+quorum = 1
+required = ["nonce"]
+models = ["{"0" * 64}"]
+profiles = ["native"]
+max_age = "30d"
+nonce = "00"
+""".encode(),
     )
 
 

@@ -14,8 +14,12 @@ from pathlib import Path
 
 from torchnotary import lockfile, manifest, verify
 from torchnotary.keys import PublicKey
+from torchnotary.keys.rotation import Rotation
 from torchnotary.log.checkpoint import Checkpoint, SignedNote
-from torchnotary.log.proofs import TlogProof
+from torchnotary.log.proofs import ConsistencyProof, TlogProof
+from torchnotary.log.revocation import Revocation
+from torchnotary.log.tiles import decode_bundle, encode_bundle
+from torchnotary.log.witness import WitnessKey
 from torchnotary.statement import container
 from torchnotary.statement.batch import BatchStatement
 from torchnotary.statement.bundle import Bundle
@@ -90,6 +94,33 @@ def note(data: bytes) -> bytes:
 @target
 def checkpoint(data: bytes) -> bytes:
     return _bytes(Checkpoint.parse(_text(data)).text)
+
+
+@target
+def consistency(data: bytes) -> bytes:
+    proof = ConsistencyProof.from_text(_text(data))
+    SignedNote.parse(proof.checkpoint)
+    return _bytes(proof.to_text())
+
+
+@target
+def witness(data: bytes) -> bytes:
+    return _bytes(WitnessKey.from_vkey(_text(data)).vkey())
+
+
+@target
+def revocation(data: bytes) -> bytes:
+    return Revocation.decode(data).encode()
+
+
+@target
+def rotation(data: bytes) -> bytes:
+    return Rotation.decode(data).encode()
+
+
+@target
+def entries(data: bytes) -> bytes:
+    return encode_bundle(decode_bundle(data))
 
 
 @target
