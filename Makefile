@@ -108,8 +108,9 @@ collisions: $(STAMP)/package  ## 100,000 pairs of tensors built to collide, coun
 plantings: $(STAMP)/package  ## 100 changes planted in MiniLM's operators, each to be found at its place
 	@$(PY) tests/python/plantings.py --count 100
 
-soak: $(STAMP)/package  ## the log through kills (KILLS of them), injected faults and power losses, at length
+soak: $(STAMP)/package  ## the log through kills (KILLS of them), injected faults and power losses, and thousands of calls
 	@$(PY) tests/faults/soak.py --kills $(KILLS)
+	@$(PY) -m pytest -q --soak tests/python/test_robustness.py -k "thousands or repeated"
 
 # What prints the digests of exact/1's kernels, here and on emulated ARM.
 EXACT_GOLDEN := build/cpp/tests/cpp/exact_golden "$(QEMU_AARCH64) build/aarch64/tests/cpp/exact_golden"
