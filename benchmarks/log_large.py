@@ -3,9 +3,13 @@ proof takes, and a check of it all. Half an hour and 13 GB of disk; `--quick` ma
 
 from __future__ import annotations
 
+import json
 import random
 import resource
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from harness import Bench, Row, Summary
 from log_jobs import Stream, StreamJob, kept_bytes, stored_bytes
@@ -23,25 +27,16 @@ _STEPS = 10
 
 def measure(bench: Bench) -> list[Row]:
     entries = ENTRIES // 10 if bench.quick else ENTRIES
-    folder, stream = bench.folder / "log", Stream(NBYTES)
-    resident, rates = [], []
-    with LogWriter.open(folder) as writer:
-        for _ in range(_STEPS):
-            begun = time.perf_counter()
-            for _ in range(entries // _STEPS):
-                writer.submit(StreamJob(stream), block=True)
-            writer.flush()
-            rates.append(entries / _STEPS / (time.perf_counter() - begun))
-            resident.append(_resident_mib())
+    folder = bench.folder / "log"
+    # Processes of their own: this one has torch.
+    steps = _in_a_process("write", folder, entries)
+    resident, rates = [step["resident"] for step in steps], [step["rate"] for step in steps]
     growth = resident[-1] - resident[0]
     (path,) = LogFolder(folder).logs()
     with LogReader.open(path) as log:
         inclusion = [_prove(log, index) for index in _drawn(entries, bench.rounds(1000))]
         found = [_find(log, number) for number in _drawn(entries, bench.rounds(100))]
-    begun = time.perf_counter()
-    report = check_folder(folder)
-    report.raise_for_problems()
-    checked = entries / (time.perf_counter() - begun)
+    (checked,) = _in_a_process("check", folder, entries)
     return [
         Row(f"memory after {entries:,} entries", "MiB", Summary.of(resident[-1:]), target=200),
         Row("its growth since a tenth of them", "MiB", Summary.of([growth])),
@@ -49,9 +44,37 @@ def measure(bench: Bench) -> list[Row]:
         Row("inclusion proof", "ms", Summary.of(inclusion), target=1.0),
         Row("finding a record by its id", "ms", Summary.of(found)),
         Row("store ÷ what it keeps", "×", Summary.of([stored_bytes(folder) / kept_bytes(folder)])),
-        Row("log check", "1/s", Summary.of([checked])),
-        Row("memory after the check", "MiB", Summary.of([_resident_mib()])),
+        Row("log check", "1/s", Summary.of([checked["rate"]])),
+        Row("memory after the check", "MiB", Summary.of([checked["resident"]])),
     ]
+
+
+def _in_a_process(task: str, folder: Path, entries: int) -> list[dict[str, float]]:
+    command = [sys.executable, __file__, task, str(folder), str(entries)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _write(folder: Path, entries: int) -> None:
+    stream = Stream(NBYTES)
+    with LogWriter.open(folder) as writer:
+        for _ in range(_STEPS):
+            begun = time.perf_counter()
+            for _ in range(entries // _STEPS):
+                writer.submit(StreamJob(stream), block=True)
+            writer.flush()
+            _say(entries / _STEPS / (time.perf_counter() - begun))
+
+
+def _check(folder: Path, entries: int) -> None:
+    begun = time.perf_counter()
+    check_folder(folder).raise_for_problems()
+    _say(entries / (time.perf_counter() - begun))
+
+
+def _say(rate: float) -> None:
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"rate": rate, "resident": resident}), flush=True)
 
 
 def _drawn(entries: int, count: int) -> list[int]:
@@ -74,6 +97,5 @@ def _find(log: LogReader, number: int) -> float:
     return (time.perf_counter() - begun) * 1e3
 
 
-def _resident_mib() -> float:
-    """The largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+if __name__ == "__main__":
+    {"write": _write, "check": _check}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
