@@ -165,6 +165,7 @@ def vkey_of(name: str, typed: bytes) -> str:
         ("", "not a verifier key"),
         (NAME, "not a verifier key"),
         (VKEY + "\n", "not a verifier key"),
+        ("\udcfd" + VKEY, "not a verifier key"),  # as a terminal passes bytes that are no UTF-8
         (VKEY.upper(), "not a verifier key"),
         (VKEY.replace(NAME, "witness.example/w2"), "id is not the one"),
         (vkey_of(NAME, b"\x01" + RAW), "another kind"),

@@ -17,7 +17,7 @@ ED25519 = b"\x01"
 _DASH = "\u2014"
 _NAME = re.compile(r"[^\s+]+")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
-_VKEY = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([0-9A-Za-z+/=]+)")
+_VKEY = re.compile(r"([^\s+\ud800-\udfff]+)\+([0-9a-f]{8})\+([0-9A-Za-z+/=]+)")
 
 
 def origin_of(key: PublicKey) -> str:
