@@ -17,7 +17,7 @@ OURS = ("torchnotary", "targets")
 ZIPS = ("members", "record")
 PLAIN = (
     *("log_proof", "consistency", "note", "checkpoint", "witness", "policy", "public_key"),
-    *("evidence", "entries"),
+    "entries",
 )
 
 
@@ -48,6 +48,8 @@ def main() -> None:
         if not data or random.random() < 0.2:
             return atheris.Mutate(data, limit)
         by = mutators.members if name in ZIPS else mutators.lines
+        if name == "evidence":
+            by = mutators.headed
         return by(data, limit, random, atheris.Mutate)
 
     own = {} if name in PLAIN else {"custom_mutator": changed}

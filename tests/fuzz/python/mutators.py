@@ -1,11 +1,13 @@
 """Changes that keep a format's outer form, which chance rarely does: values within canonical JSON,
-base64 within strings, members within a ``.tnr``."""
+base64 and JSON within strings, members within a ``.tnr``, the header of a safetensors file."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -71,14 +73,24 @@ def members(data: bytes, limit: int, random: Random, mutate: Mutate) -> bytes:
         held[random.choice(list(container.MEMBERS))] = held[name]
     else:
         content = held[name]
-        if name.endswith(("json", "jsonl")):
-            held[name] = lines(content, limit, random, mutate)
-        else:
-            held[name] = mutate(content, len(content) + 64)
+        by = headed if name.endswith("safetensors") else lines
+        held[name] = by(content, limit, random, mutate)
     try:
         return container.pack(held)[:limit]
     except NotaryError:
         return mutate(data, limit)
+
+
+def headed(data: bytes, limit: int, random: Random, mutate: Mutate) -> bytes:
+    """A value changed in the JSON header of a safetensors file, whose length is mended."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    try:
+        header = _changed(json.loads(data[8:end]), random, mutate)
+        text = json.dumps(header, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        return mutate(data, limit)
+    text += b" " * (-len(text) % 8)
+    return (len(text).to_bytes(8, "little") + text + data[end:])[:limit]
 
 
 def _line(line: bytes, random: Random, mutate: Mutate) -> bytes:
@@ -114,6 +126,10 @@ def _changed(value: Any, random: Random, mutate: Mutate) -> Any:
 
 def _text(text: str, random: Random, mutate: Mutate) -> str:
     """Text changed as text, as the bytes that its base64 stands for, or as JSON within it."""
+    if text[:1] == "[" and random.random() < 0.9:
+        with suppress(ValueError, RecursionError):
+            inside = _changed(json.loads(text), random, mutate)
+            return json.dumps(inside, sort_keys=True, separators=(",", ":"))
     if random.random() < 0.5:
         try:
             inner = base64.b64decode(text, validate=True)

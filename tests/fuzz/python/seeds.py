@@ -10,8 +10,11 @@ from pathlib import Path
 
 import targets
 import torch
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import torchnotary as tn
+from torchnotary.interop import oms
+from torchnotary.interop.ec_keys import EcPrivateKey
 from torchnotary.keys import SigningKey
 from torchnotary.keys.rotation import Rotation
 from torchnotary.log.checkpoint import Checkpoint, origin_of
@@ -57,6 +60,9 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         notary.close()
         tn.pin(net, folder / "pin")
         yield "pin", (folder / "pin").read_bytes()
+        signer = EcPrivateKey(ec.generate_private_key(ec.SECP256R1()))
+        oms.sign(folder / "pin", folder / "signature", signer)
+        yield "model_signature", (folder / "signature").read_bytes()
     yield from _of_keys()
 
 
