@@ -156,7 +156,9 @@ def rewritten(document: Path, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
+    for document in [Path(argument).resolve() for argument in sys.argv[1:]]:
         with tempfile.TemporaryDirectory() as scratch:
-            text = rewritten(Path(argument), Path(scratch))
-        Path(argument).write_text(text)
+            os.chdir(scratch)  # whatever a session writes is not to stay in the repository
+            text = rewritten(document, Path(scratch))
+            os.chdir(document.parent)
+        document.write_text(text)

@@ -14,6 +14,7 @@ from torchnotary import cli
 README = ROOT / "README.md"
 TEXT = README.read_text()
 COMMANDS = (ROOT / "docs" / "cli.md").read_text()
+LOG_COMMANDS = (ROOT / "docs" / "log.md").read_text()
 
 
 def _section(heading: str) -> str:
@@ -74,7 +75,9 @@ def test_every_command_of_the_program_is_in_the_readme_and_has_its_help_among_th
     for name in _programs_commands():
         first = name.split()[0]
         assert re.search(rf"\b{first}\b", table), name
-        assert re.search(rf"^\$ (\w+=\w+ )?torchnotary {name}\b", COMMANDS, re.MULTILINE), name
+        sessions = COMMANDS + LOG_COMMANDS
+        shown = rf"(^\$ (\w+=\w+ )?|`)torchnotary {name}\b"
+        assert re.search(shown, sessions, re.MULTILINE), name
 
 
 def test_every_option_of_the_program_is_among_the_commands():
