@@ -464,7 +464,7 @@ def test_the_check_notices_that_leaves_and_nodes_were_rewritten_together(checked
         leaves = [leaf for (leaf,) in raw.execute("SELECT leaf FROM entries ORDER BY idx")]
         frontier, nodes = tree.Frontier(), []
         for leaf in leaves:
-            nodes += frontier.append(leaf_hash(leaf))
+            nodes += frontier.extend(leaf_hash(leaf))
         rows = [(node, position) for position, node in enumerate(nodes)]
         raw.executemany("UPDATE nodes SET hash = ? WHERE position = ?", rows)
     problems = check_folder(checked).problems

@@ -45,7 +45,7 @@ def test_nodes_read_back_give_the_roots_and_proofs_of_the_reference():
     leaves = [b"%d" % i for i in range(65)]
     frontier, nodes = tree.Frontier(), []
     for size, leaf in enumerate(leaves, 1):
-        nodes += frontier.append(merkle.leaf_hash(leaf))
+        nodes += frontier.extend(merkle.leaf_hash(leaf))
         assert len(nodes) == tree.node_count(size)
         assert frontier.root() == merkle.root(leaves[:size])
 

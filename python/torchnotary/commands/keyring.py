@@ -53,7 +53,9 @@ def list_keys(as_json: Json = False) -> None:
     rows = [_row("yours", key) for key in _active()]
     rows += [_row("retired", key) for key in retired_keys()]
     trusted = [_row("trusted", key) for key in trusted_keys()]
-    rows += sorted(trusted, key=lambda row: row["revoked"] is not None)  # those that count come first
+    rows += sorted(
+        trusted, key=lambda row: row["revoked"] is not None
+    )  # those that count come first
     known = {row["fingerprint"] for row in rows}
     rows += [_named("unknown", name) for name in revoked_fingerprints() if name not in known]
     _tell(rows, as_json)

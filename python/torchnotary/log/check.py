@@ -156,7 +156,7 @@ class _LogCheck:
             nodes.append(added)
             size = stop
             if size in notes or self._token is not None and self._token.size == size:
-                root = tree.root_of_peaks([peaks[i : i + 32] for i in range(0, len(peaks), 32)])
+                root = tree.root_of_peaks(tree.split(peaks))
                 self._note_token(size, root)
                 if size in notes:
                     self._check_checkpoint(log, notes[size], size, root)

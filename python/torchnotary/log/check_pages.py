@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from .. import merkle
-from .._core import fill_lines, sha256_lines, sha256_many
+from .._core import sha256_lines, sha256_many
 from ..errors import LogCorrupt, NotaryError
 from ..hashing import thread_count
 from ..keys import PublicKey
@@ -24,11 +24,10 @@ from ..statement.batch import BatchStatement, record_line
 from ..statement.envelope import Envelope
 from ..statement.lines import brief, parse_object
 from .check_columns import PAGE_RECORDS, Columns, read_columns, read_labels
-from .leaf import entry_leaf
+from .leaf import entry_leaf, entry_leaves
 from .store import LogReader
 from .streams import Predicate, Said, Streams
 
-_LEAF = [b'{"payload":"', b'","signature":"', b'","signer":"', b'","type":"entry/1"}']
 _ENTRIES = (
     "SELECT idx, leaf, signer, first, count, signature, payload FROM entries"
     " WHERE idx >= ? ORDER BY idx LIMIT ?"
@@ -149,13 +148,11 @@ class EntryCheck:
         payloads = columns.record_ids
         if columns.batches is not None:
             payloads = b"".join(_signed_digests(columns.record_ids, columns.batches))
-        signatures = sha256_many(columns.signatures)
         if isinstance(columns.signers, int):
             signers = self._signer(columns.signers) * columns.size
         else:
             signers = "".join(map(self._signer, columns.signers))
-        hexadecimal = [payloads.hex().encode(), signatures.hex().encode(), signers.encode()]
-        return fill_lines(_LEAF, hexadecimal, 64)
+        return entry_leaves(payloads, columns.signatures, signers)
 
     def _check_listings(self, columns: Columns) -> None:
         owners = range(columns.first, columns.first + columns.size)

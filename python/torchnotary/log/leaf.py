@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
+from .._core import fill_lines, sha256_many
 from ..statement.envelope import Envelope
 from ..statement.lines import canonical
+
+_PIECES = [b'{"payload":"', b'","signature":"', b'","signer":"', b'","type":"entry/1"}']
 
 
 def entry_leaf(envelope: Envelope, signer: str) -> bytes:
@@ -15,12 +19,14 @@ def entry_leaf(envelope: Envelope, signer: str) -> bytes:
     verified with, or is about to be.
     """
     ((_, signature),) = envelope.signatures
-    # Written out because a log makes thousands a second; three of its strings are hexadecimal.
-    return b'{"payload":"%b","signature":"%b","signer":"%b","type":"entry/1"}' % (
-        envelope.record_id.encode(),
-        hashlib.sha256(signature).hexdigest().encode(),
-        signer.encode(),
-    )
+    return entry_leaves(bytes.fromhex(envelope.record_id), [signature], signer)
+
+
+def entry_leaves(payloads: bytes, signatures: Sequence[bytes], signers: str) -> bytes:
+    """Many such leaves, a newline between them: ``payloads`` are their SHA-256 in one, ``signers``
+    the fingerprints in one."""
+    digests = (payloads.hex(), sha256_many(signatures).hex(), signers)
+    return fill_lines(_PIECES, [digits.encode() for digits in digests], 64)
 
 
 def predecessor_leaf(note: str) -> bytes:

@@ -14,13 +14,14 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from .. import merkle
+from .._core import sha256_lines
 from ..errors import LogCorrupt, NotaryError
 from ..keys import PublicKey
 from ..statement.batch import BatchPart, record_line
 from ..statement.envelope import Envelope
 from . import database, tree
 from .checkpoint import origin_of
-from .leaf import entry_leaf, leaf_hash
+from .leaf import entry_leaves, leaf_hash
 
 APPLICATION_ID = 0x746E4C31
 # An entry's payload is there for batches only: that of a single record is in its record. Records
@@ -342,8 +343,7 @@ class LogStore(LogReader):
         """Appends entries durably, all or none; returns the first one's index."""
         frontier, rows = self._frontier.copy(), _Rows(self._records)
         with self._transaction():
-            for entry in entries:
-                rows.add(frontier, entry, self._signer_id(entry.signer))
+            rows.add(frontier, [(entry, self._signer_id(entry.signer)) for entry in entries])
             rows.write(self._connection)
         first, self._frontier = self._frontier.size, frontier
         self._records = rows.next_number
@@ -353,9 +353,9 @@ class LogStore(LogReader):
         """Appends a leaf that is no record (a predecessor's checkpoint); returns its index."""
         frontier, rows = self._frontier.copy(), _Rows(self._records)
         with self._transaction():
-            index = rows.add_leaf(frontier, leaf, None, None, None, None, None)
+            rows.add_leaves(frontier, leaf, [(None, None, None, None, None)])
             rows.write(self._connection)
-        self._frontier = frontier
+        index, self._frontier = self._frontier.size, frontier
         return index
 
     @property
@@ -437,27 +437,45 @@ class _Rows:
         self._ids: list[tuple] = []
         self._labels: list[tuple] = []
 
-    def add_leaf(self, frontier: tree.Frontier, leaf: bytes, *columns: Any) -> int:
+    def add(self, frontier: tree.Frontier, entries: Sequence[tuple[Entry, int]]) -> None:
+        """Entries, each with its signer's id in the store."""
+        if not entries:
+            return
+        index, number = frontier.size, self.next_number
+        payloads, signatures, signers, columns = [], [], [], []
+        for (envelope, key, items), signer in entries:
+            ((_, signature),) = envelope.signatures
+            if envelope.payload is items[0].payload:
+                signed = None
+                payloads.append(items[0].record_id)
+            else:
+                signed = envelope.payload
+                payloads.append(bytes.fromhex(envelope.record_id))
+            signatures.append(signature)
+            signers.append(key.fingerprint)
+            columns.append((signer, number, len(items), signature, signed))
+            for payload, record_id, time, name, labels in items:
+                self._records.append((number, index, record_id, time, name, payload))
+                self._ids.append(id_row(number, record_id))
+                if labels:
+                    self._labels.extend((key, value, number) for key, value in labels.items())
+                number += 1
+            index += 1
+        self.next_number = number
+        leaves = entry_leaves(b"".join(payloads), signatures, "".join(signers))
+        self.add_leaves(frontier, leaves, columns)
+
+    def add_leaves(
+        self, frontier: tree.Frontier, leaves: bytes, columns: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Leaves, a newline between them, each with the other columns of its entry."""
         index = frontier.size
         first = tree.node_count(index)
-        self._entries.append((index, leaf, *columns))
-        self._nodes.extend(enumerate(frontier.append(leaf_hash(leaf)), start=first))
-        return index
-
-    def add(self, frontier: tree.Frontier, entry: Entry, signer: int) -> None:
-        envelope, key, items = entry
-        ((_, signature),) = envelope.signatures
-        signed = envelope.payload if envelope.payload is not items[0].payload else None
-        leaf = entry_leaf(envelope, key.fingerprint)
-        number = self.next_number
-        index = self.add_leaf(frontier, leaf, signer, number, len(items), signature, signed)
-        for payload, record_id, time, name, labels in items:
-            self._records.append((number, index, record_id, time, name, payload))
-            self._ids.append(id_row(number, record_id))
-            if labels:
-                self._labels.extend((key, value, number) for key, value in labels.items())
-            number += 1
-        self.next_number = number
+        for leaf, column in zip(leaves.split(b"\n"), columns, strict=True):
+            self._entries.append((index, leaf, *column))
+            index += 1
+        nodes = frontier.extend(sha256_lines(leaves, b"\0"))
+        self._nodes.extend(enumerate(nodes, start=first))
 
     def write(self, connection: sqlite3.Connection) -> None:
         database.insert(connection, "entries", self._entries)

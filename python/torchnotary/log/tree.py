@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from .._core import extend_tree
+
 ReadNode = Callable[[int, int], bytes]
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
@@ -32,32 +34,36 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """The complete subtrees at the right edge of a tree: all that appending needs to know."""
+    """The complete subtrees at the right edge of a tree: all that appending needs to know.
 
-    def __init__(self, size: int = 0, peaks: list[bytes] | None = None) -> None:
+    ``peaks`` are their roots, largest first, 32 bytes each in one.
+    """
+
+    def __init__(self, size: int = 0, peaks: bytes = b"") -> None:
         self.size = size
-        self._peaks = list(peaks or [])
+        self._peaks = peaks
 
     @classmethod
     def load(cls, size: int, read: ReadNode) -> Frontier:
-        return cls(size, [read(level, index) for level, index in _complete(0, size)])
+        return cls(size, b"".join([read(level, index) for level, index in _complete(0, size)]))
 
     def copy(self) -> Frontier:
         return Frontier(self.size, self._peaks)
 
-    def append(self, leaf_hash: bytes) -> list[bytes]:
-        """Adds a leaf; returns the nodes above it that became complete, in their stored order."""
-        added, digest = [], leaf_hash
-        trailing, self.size = self.size, self.size + 1
-        while trailing & 1:
-            digest = node_hash(self._peaks.pop(), digest)
-            added.append(digest)
-            trailing >>= 1
-        self._peaks.append(digest)
-        return added
+    def extend(self, leaf_hashes: bytes) -> list[bytes]:
+        """Adds leaves (hashes of 32 bytes each in one); returns the nodes above them that became
+        complete, in their stored order."""
+        nodes, self._peaks = extend_tree(leaf_hashes, self.size, self._peaks)
+        self.size += len(leaf_hashes) // 32
+        return split(nodes)
 
     def root(self) -> bytes:
-        return root_of_peaks(self._peaks)
+        return root_of_peaks(split(self._peaks))
+
+
+def split(hashes: bytes) -> list[bytes]:
+    """Hashes of 32 bytes each in one, one by one."""
+    return [hashes[start : start + 32] for start in range(0, len(hashes), 32)]
 
 
 def root(read: ReadNode, size: int) -> bytes:
