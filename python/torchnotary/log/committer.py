@@ -32,7 +32,8 @@ from .store import Entry, Item
 
 QUEUE_JOBS = 4096
 QUEUE_BYTES = 2**30  # of values kept with the jobs
-BATCH_JOBS = 1024
+BATCH_JOBS = 2048
+MAX_TOGETHER = 1024  # records under one signature
 BATCH_BYTES = 64 * 2**20
 # How long an idle writer lets jobs gather, unless somebody waits for one: a commit costs as much
 # for one record as for many, and where calls follow each other it competes with them.

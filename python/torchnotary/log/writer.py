@@ -7,8 +7,7 @@ from pathlib import Path
 
 from .. import folders
 from ..errors import NotaryError, Saturated
-from .committer import BATCH_JOBS as MAX_TOGETHER
-from .committer import Committer, attach, detach
+from .committer import MAX_TOGETHER, Committer, attach, detach
 from .jobs import EntryRef, Job, Prepared, Ticket
 
 __all__ = ["MAX_TOGETHER", "EntryRef", "Job", "LogWriter", "Prepared", "Ticket"]
