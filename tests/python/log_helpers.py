@@ -57,6 +57,7 @@ class RecordJob:
             {
                 "number": self.number,
                 "predicate": {
+                    "code": {"callable": "score"},
                     "record": {"blind": os.urandom(8).hex(), "labels": labels},
                     "time": {"end": TIME, "start": TIME},
                 },

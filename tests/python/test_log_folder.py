@@ -475,7 +475,8 @@ def test_the_check_notices_that_leaves_and_nodes_were_rewritten_together(checked
 def test_an_erased_envelope_is_counted_and_the_log_still_checks(checked):
     (log,) = LogFolder(checked).logs()
     record_id = [entry.record_id for entry in LogFolder(checked).list()][3]
-    _change(checked, "UPDATE records SET payload = NULL WHERE number = 3")
+    _change(checked, "DELETE FROM labels WHERE number = 3")
+    _change(checked, "UPDATE records SET payload = NULL, name = '' WHERE number = 3")
     report = check_folder(checked)
     assert report.ok and report.erased == 1
     assert LogFolder(checked).find(record_id).envelope is None

@@ -59,7 +59,36 @@ VALUES = [
     ("INSERT INTO entries (idx, leaf) VALUES (9223372036854775807, x'00')", 5, "missing"),
     ("INSERT INTO entries (idx, leaf) VALUES (1000000000000000, x'00')", 5, "missing"),
     ("INSERT INTO checkpoints VALUES (9223372036854775807, 'x')", None, "5 entries are here"),
+    ("UPDATE entries SET signature = NULL WHERE idx = 1", 1, "its signature is missing"),
+    (
+        "UPDATE entries SET signature = x'00', payload = NULL WHERE idx = 1",
+        1,
+        "its signature is not",
+    ),
+    ("UPDATE entries SET leaf = CAST(leaf AS TEXT) WHERE idx = 2", 2, "not in its one form"),
+    ("UPDATE records SET payload = CAST(payload AS TEXT) WHERE number = 3", 3, "text is stored"),
+    ("UPDATE records SET name = 'other' WHERE number = 2", 2, "under another name"),
+    ("UPDATE records SET payload = NULL WHERE number = 2", 2, "a name or labels are left"),
+    (
+        "UPDATE records SET payload = NULL, name = '' WHERE number = 2;"
+        " UPDATE entries SET signature = x'00' WHERE idx = 2",
+        2,
+        "its signature is not the one its leaf names",
+    ),
+    ("UPDATE records SET record_id = x'' WHERE number = 1", 1, "names another record"),
+    ("UPDATE ids SET number = number + 1 WHERE number = 4", 4, "not found by its id"),
+    ("UPDATE ids SET prefix = prefix + (1 << 40) WHERE number = 4", 4, "not found by its id"),
+    ("UPDATE ids SET bucket = 1 WHERE number = 4", 4, "not found by its id"),
+    ("UPDATE ids SET number = x'' WHERE number = 0", 0, "not found by its id"),
+    ("INSERT INTO ids VALUES (0, 5, 2)", None, "the index of ids holds more"),
+    ("UPDATE checkpoints SET size = -1", None, "1 rows are numbered below 0"),
+    ("INSERT INTO entries (idx, leaf) VALUES (-1, x'00')", None, "1 rows are numbered below 0"),
 ]
+EXCHANGED = (
+    "CREATE TEMP TABLE two AS SELECT number, prefix FROM ids WHERE number IN (1, 3);"
+    " DELETE FROM ids WHERE number IN (1, 3);"
+    " INSERT INTO ids SELECT 0, prefix, 4 - number FROM two"
+)
 
 
 @pytest.mark.parametrize("sql, index, what", VALUES)
@@ -70,6 +99,14 @@ def test_a_value_of_any_kind_is_damage_that_is_named(folder, sql, index, what):
     assert any(at == index and what in said for at, said in named), named
     with pytest.raises(LogCorrupt):
         report.raise_for_problems()
+
+
+def test_two_records_that_are_found_by_each_others_ids_are_named(folder):
+    _edit(folder, EXCHANGED)
+    assert [problem.what for problem in check_folder(folder).problems] == [
+        "record 1 is not found by its id",
+        "record 3 is not found by its id",
+    ]
 
 
 SCHEMAS = [

@@ -290,6 +290,18 @@ def broken(together, tmp_path):
         ),
         ("UPDATE entries SET count = 9 WHERE idx = 0", 0, "not those that were signed together"),
         (
+            "UPDATE entries SET count = 1 << 40 WHERE idx = 1",
+            1,
+            "not those that were signed together",
+        ),
+        ("UPDATE entries SET signature = NULL WHERE idx = 1", 1, "its signature is missing"),
+        ("UPDATE entries SET payload = CAST(payload AS TEXT) WHERE idx = 1", 1, "text is stored"),
+        (
+            "UPDATE records SET payload = CAST(payload AS TEXT) WHERE number = 5",
+            0,
+            "text is stored",
+        ),
+        (
             "UPDATE entries SET payload = replace(CAST(payload AS TEXT), ':10}', ':11}')"
             " WHERE idx = 1",
             1,
@@ -311,7 +323,8 @@ def test_an_erased_record_of_a_batch_leaves_the_others_provable(broken):
     copy, log = broken
     ids = [entry.record_id for entry in LogFolder(copy).list()]
     with sqlite3.connect(log / "log.sqlite") as raw:
-        raw.execute("UPDATE records SET payload = NULL WHERE number IN (3, 24)")
+        raw.execute("UPDATE records SET payload = NULL, name = '' WHERE number IN (3, 24)")
+        raw.execute("DELETE FROM labels WHERE number IN (3, 24)")
     report = check_folder(copy)
     assert report.ok and report.erased == 2
     with pytest.raises(NotaryError, match="was erased"):

@@ -24,9 +24,14 @@ from .token import Custody, Token
 
 _PAGE = 4096
 _STRAY_RECORDS = "SELECT number, entry, record_id FROM records WHERE number >= ?"
-_ID_SUMS = "SELECT count(*), total(prefix & 4294967295) FROM ids"
 _ID = "SELECT count(*) FROM ids WHERE bucket = ? AND prefix = ? AND number = ?"
 _IDS = "SELECT number, entry, record_id FROM records WHERE number > ? ORDER BY number LIMIT ?"
+_BELOW = (
+    "SELECT (SELECT count(*) FROM entries WHERE idx < 0) +"
+    " (SELECT count(*) FROM nodes WHERE position < 0) +"
+    " (SELECT count(*) FROM records WHERE number < 0) +"
+    " (SELECT count(*) FROM checkpoints WHERE size < 0)"
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class _LogCheck:
         self._report.records += entries.records
         if entries.is_complete:
             self._check_end(log, size, entries.records)
-            if log.query(_ID_SUMS)[0] != (entries.records, entries.id_sum):
+            if not entries.ids.agree(log):
                 self._name_what_is_not_found(log)
 
     def _check_tree(self, log: LogReader, page: Page, peaks: bytes, notes: dict[int, str]) -> bytes:
@@ -209,6 +214,9 @@ class _LogCheck:
         nodes = log.query("SELECT count(*) FROM nodes WHERE position >= ?", tree.node_count(size))
         if nodes[0][0]:
             self.problem(f"{nodes[0][0]} nodes of the tree belong to no entry")
+        ((below,),) = log.query(_BELOW)
+        if below:
+            self.problem(f"{below} rows are numbered below 0")
         for number, index, record_id in log.query(_STRAY_RECORDS, records):
             self.problem(f"record {number} belongs to no entry", index, record_id)
         for (beyond,) in log.query("SELECT size FROM checkpoints WHERE size > ?", size):
@@ -221,11 +229,16 @@ class _LogCheck:
             )
 
     def _name_what_is_not_found(self, log: LogReader) -> None:
-        last = -1
+        last, all_found = -1, True
         while rows := log.query(_IDS, last, _PAGE):
             for last, index, record_id in rows:
-                if type(record_id) is bytes and not log.query(_ID, *id_row(last, record_id))[0][0]:
+                if type(record_id) is not bytes or len(record_id) != 32:
+                    continue  # named already
+                if not log.query(_ID, *id_row(last, record_id))[0][0]:
                     self.problem(f"record {last} is not found by its id", index, record_id)
+                    all_found = False
+        if all_found:
+            self.problem("the index of ids holds more than the ids of its records")
 
     def _check_predecessor(self, index: int, said: dict) -> None:
         if index != 0:

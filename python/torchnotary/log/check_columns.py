@@ -15,19 +15,20 @@ from .store import LogReader
 
 PAGE_RECORDS = 4096
 # group_concat joins blobs byte by byte, in the order of the rows; a value that is NULL is left out.
+# Of all that SQLite stores only a blob is not less than the empty one.
 _SHAPE = (
     "SELECT count(*), min(idx), max(idx), min(first - idx), max(first - idx), min(count),"
     " max(count), count(payload) FROM entries WHERE idx >= ? AND idx < ?"
 )
 _BATCHES = (
     "SELECT group_concat(first), group_concat(count),"
-    " CAST(group_concat(ifnull(payload, ''), char(10)) AS BLOB)"
+    " CAST(group_concat(ifnull(payload, x''), char(10)) AS BLOB), sum(ifnull(payload, x'') >= x'')"
     " FROM entries WHERE idx >= ? AND idx < ?"
 )
 _ENTRIES = (
     "SELECT CAST(group_concat(leaf, char(10)) AS BLOB), CAST(group_concat(signature, '') AS BLOB),"
     " min(length(signature)), max(length(signature)), min(signer), max(signer), count(signer),"
-    " count(signature) FROM entries WHERE idx >= ? AND idx < ?"
+    " sum(leaf >= x'' AND signature >= x'') FROM entries WHERE idx >= ? AND idx < ?"
 )
 _LENGTHS = (
     "SELECT group_concat(length(signature)), group_concat(signer) FROM entries"
@@ -35,8 +36,9 @@ _LENGTHS = (
 )
 _RECORDS = (
     "SELECT count(*), min(number), max(number), min(entry - number), max(entry - number),"
-    " CAST(group_concat(record_id, '') AS BLOB), group_concat(time),"
-    " CAST(group_concat(payload, char(10)) AS BLOB), count(payload)"
+    " CAST(group_concat(record_id, '') AS BLOB), group_concat(time), group_concat(name, char(10)),"
+    " CAST(group_concat(payload, char(10)) AS BLOB),"
+    " sum(payload >= x'' AND record_id >= x'')"
     " FROM records WHERE number >= ? AND number < ?"
 )
 _OWNERS = (
@@ -67,6 +69,7 @@ class Columns(NamedTuple):
     signatures: list[bytes]
     record_ids: bytes
     times: list[str]
+    names: list[str]
     payloads: bytes
     nodes: bytes
     labels: dict[int, dict[str, str]]
@@ -109,14 +112,14 @@ def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
     else:
         _require(numbering == [number - first] * 2)
     (records,) = log.query(_RECORDS, number, last)
-    total, low, high, *owning, ids, times, payloads, present = records
-    _require(total == present == last - number and (low, high) == (number, last - 1))
+    total, low, high, *owning, ids, times, names, payloads, whole = records
+    _require(total == whole == last - number and (low, high) == (number, last - 1))
     _require(len(ids) == 32 * total and (batches or owning == [first - number] * 2))
     leaves, signatures, signers = _signed(log, first, size)
     begin, end = tree.node_count(first), tree.node_count(first + size)
     (nodes,) = log.query(_NODES, begin, end)[0]
-    times = times.split(",")
-    _require(len(times) == total)
+    times, names = times.split(","), names.split("\n")
+    _require(len(times) == len(names) == total)
     return Columns(
         first,
         number,
@@ -127,6 +130,7 @@ def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
         signatures,
         ids,
         times,
+        names,
         payloads,
         nodes or b"",
         read_labels(log, number, last),
@@ -134,20 +138,20 @@ def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
 
 
 def _batches(log: LogReader, first: int, number: int, size: int) -> list[tuple[int, bytes]]:
-    firsts, counts, statements = log.query(_BATCHES, first, first + size)[0]
+    firsts, counts, statements, whole = log.query(_BATCHES, first, first + size)[0]
     counts = _integers(counts, size)
     _require(min(counts) > 0)
     _require(_integers(firsts, size) == list(accumulate(counts, initial=number))[:-1])
     statements = statements.split(b"\n")
-    _require(len(statements) == size)
+    _require(whole == len(statements) == size)
     return list(zip(counts, statements, strict=True))
 
 
 def _signed(log: LogReader, first: int, size: int) -> tuple[bytes, list[bytes], list[int] | int]:
     """Leaves, signatures and signers."""
     (row,) = log.query(_ENTRIES, first, first + size)
-    leaves, signatures, shortest, longest, signer, last_signer, signers, present = row
-    _require(present == signers == size)
+    leaves, signatures, shortest, longest, signer, last_signer, signers, whole = row
+    _require(whole == signers == size)
     if shortest == longest and signer == last_signer:
         ends = range(shortest, len(signatures) + 1, shortest)
         return leaves, [signatures[end - shortest : end] for end in ends], signer

@@ -7,8 +7,6 @@ somewhere is gone through again to say where.
 from __future__ import annotations
 
 import hashlib
-import sys
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -20,10 +18,11 @@ from .._core import sha256_lines, sha256_many
 from ..errors import LogCorrupt, NotaryError
 from ..hashing import thread_count
 from ..keys import PublicKey
-from ..statement.batch import BatchStatement, record_line
+from ..statement.batch import MAX_RECORDS, BatchStatement, record_line
 from ..statement.envelope import Envelope
 from ..statement.lines import brief, parse_object
 from .check_columns import PAGE_RECORDS, Columns, read_columns, read_labels
+from .check_ids import IdSums
 from .leaf import entry_leaf, entry_leaves
 from .store import LogReader
 from .streams import Predicate, Said, Streams
@@ -33,10 +32,11 @@ _ENTRIES = (
     " WHERE idx >= ? ORDER BY idx LIMIT ?"
 )
 _RECORDS = (
-    "SELECT number, entry, record_id, time, payload FROM records"
+    "SELECT number, entry, record_id, time, name, payload FROM records"
     " WHERE number >= ? AND number < ? ORDER BY number"
 )
 _NONE: dict[str, str] = {}
+_TEXT = "text is stored where bytes belong"
 _decoder = msgspec.json.Decoder(Said)
 _said_lines = _decoder.decode_lines
 
@@ -59,6 +59,7 @@ class RecordRow(NamedTuple):
     entry: int
     record_id: bytes
     time: str
+    name: str
     payload: bytes | None
 
 
@@ -95,7 +96,7 @@ class EntryCheck:
         self._signers: dict[int | None, str | None] = {}
         self.records = 0
         self.erased = 0
-        self.id_sum = 0  # of the second four bytes of all ids
+        self.ids = IdSums()
         self.is_complete = False
 
     def pages(self) -> Iterator[Page]:
@@ -138,7 +139,7 @@ class EntryCheck:
         except (NotaryError, TypeError, ValueError):
             return None
         self.records = columns.number + len(columns.times)
-        self.id_sum += _id_sum(digests)
+        self.ids.add(columns.number, digests)
         self._check_listings(columns)
         hashes = sha256_lines(columns.leaves, b"\0", threads=thread_count())
         return Page(columns.first, hashes, columns.nodes)
@@ -165,7 +166,8 @@ class EntryCheck:
             said = map(_said, columns.payloads.split(b"\n"))
         number, labels, ids = columns.number, columns.labels, columns.record_ids
         follows = self._streams.follows
-        for place, (entry, time, one) in enumerate(zip(owners, columns.times, said, strict=True)):
+        listed = zip(owners, columns.times, columns.names, said, strict=True)
+        for place, (entry, time, name, one) in enumerate(listed):
             if one is None:
                 continue
             predicate = one.predicate
@@ -173,12 +175,13 @@ class EntryCheck:
             # What is right is passed over here, at the cost of a few comparisons.
             if (
                 predicate.time.start == time
+                and predicate.name == name
                 and predicate.record.labels == labels.get(number + place, _NONE)
                 and follows(predicate.record, record_id)
             ):
                 continue
             shown = labels.get(number + place, _NONE)
-            self._check_listing(entry, record_id, time, predicate, shown)
+            self._check_listing(entry, record_id, (time, name), predicate, shown)
 
     # By rows
 
@@ -205,14 +208,16 @@ class EntryCheck:
         for place, row in enumerate(rows):
             if row.first is None:
                 continue
-            count = row.count if type(row.count) is int and row.count > 0 else 1
+            count = row.count if row.count in range(1, MAX_RECORDS + 1) else 1
             if last - first + count > PAGE_RECORDS and last > first:
                 rows = rows[:place]
                 break
             last += count
         self.records = last
         records = [RecordRow(*row) for row in self._log.query(_RECORDS, first, last)]
-        self.id_sum += sum(_id_sum(record.record_id) for record in records)
+        for record in records:
+            if type(record.record_id) is bytes and len(record.record_id) == 32:
+                self.ids.add(record.number, record.record_id)
         return rows, records
 
     def _signer(self, signer: int | None) -> str | None:
@@ -222,14 +227,23 @@ class EntryCheck:
         return self._signers[signer]
 
     def _check_listing(
-        self, entry: int, record_id: bytes, time: str, said: Predicate, labels: dict[str, str]
+        self,
+        entry: int,
+        record_id: bytes,
+        listed_by: tuple[str, str],
+        said: Predicate,
+        labels: dict[str, str],
     ) -> None:
-        """What a record is listed by, and its place in its stream."""
+        """What a record is listed by (time and name, and labels), and its place in its stream."""
+        time, name = listed_by
         if said.record.labels != labels:
             listed = f"other labels than it was signed with: {brief(labels)}"
             self._problem(f"it is listed under {listed}", entry, record_id)
         if time != said.time.start and time != said.time.end:
             listed = f"another time than it was signed with: {brief(time)}"
+            self._problem(f"it is listed under {listed}", entry, record_id)
+        if said.name is not None and name != said.name:
+            listed = f"another name than it was signed with: {brief(name)}"
             self._problem(f"it is listed under {listed}", entry, record_id)
         if said.record.stream is not None:
             wrong = self._streams.follow(said.record, record_id)
@@ -260,10 +274,14 @@ class EntryCheck:
         if record.payload is None:
             self.erased += 1
             self._streams.has_gaps = True
+            if record.name != "" or labels:
+                what = "it was erased, but a name or labels are left"
+                self._problem(what, record.entry, record.record_id)
         elif type(record.payload) is bytes and type(record.record_id) is bytes:
             said = _said(record.payload)
             if said is not None:
-                place = (record.entry, record.record_id, record.time)
+                listed_by = (record.time, record.name)
+                place = (record.entry, record.record_id, listed_by)
                 self._check_listing(*place, said.predicate, labels)
 
     def _check_entry(self, row: EntryRow, records: Sequence[RecordRow]) -> None:
@@ -292,48 +310,47 @@ class EntryCheck:
         if record.payload is None:
             if said.get("signer") != signer:
                 raise LogCorrupt("its leaf names another signer")
+            _check_leftover(row, said)
             return
-        self._check_leaf(row, said, _bytes(record.payload), signer, record.record_id)
+        self._check_leaf(row, said, record.payload, signer, record.record_id)
 
     def _check_batch(
         self, row: EntryRow, records: Sequence[RecordRow], said: dict, signer: str
     ) -> None:
-        self._check_leaf(row, said, _bytes(row.payload), signer, None)
+        if row.signature is None and all(record.payload is None for record in records):
+            if said.get("payload") != hashlib.sha256(_bytes(row.payload)).hexdigest():
+                raise LogCorrupt("its statement is not the one its leaf names")
+        else:
+            self._check_leaf(row, said, row.payload, signer, None)
         for record in records:
             if record.payload is not None:
                 digest = hashlib.sha256(_bytes(record.payload)).digest()
                 if digest != record.record_id:
                     what = "its statement is not the one its id names"
                     self._problem(what, row.index, record.record_id)
+                elif type(record.payload) is str:
+                    self._problem(_TEXT, row.index, record.record_id)
         numbers = [record.number for record in records]
         ids = [record.record_id.hex() for record in records]
         if (
             type(row.first) is not int
-            or numbers != list(range(row.first, row.first + row.count))
+            or len(numbers) != row.count
+            or numbers != list(range(row.first, row.first + len(numbers)))
             or not _signs(_bytes(row.payload), ids)
         ):
             raise LogCorrupt("its records are not those that were signed together")
 
     def _check_leaf(
-        self, row: EntryRow, said: dict, payload: bytes, signer: str, record_id: bytes | None
+        self, row: EntryRow, said: dict, payload: object, signer: str, record_id: bytes | None
     ) -> None:
-        """The leaf against what it was made of; an erased signature is as good as its digest."""
+        """The leaf against what it was made of."""
         if row.signature is None:
-            if said.get("payload") != hashlib.sha256(payload).hexdigest():
-                raise LogCorrupt("its statement is not the one its leaf names")
-            return
-        envelope = Envelope(payload, ((signer, _bytes(row.signature)),))
+            raise LogCorrupt("its signature is missing")
+        envelope = Envelope(_bytes(payload), ((signer, _bytes(row.signature)),))
         if entry_leaf(envelope, signer) != row.leaf:
             self._problem(_difference(said, envelope, signer), row.index, record_id)
-
-
-def _id_sum(record_ids: bytes) -> int:
-    if type(record_ids) is not bytes or len(record_ids) % 32:
-        return 0
-    words = array("I", record_ids)
-    if sys.byteorder == "little":
-        words.byteswap()
-    return sum(words[1::8])
+        elif str in (type(payload), type(row.signature)):
+            self._problem(_TEXT, row.index, record_id)
 
 
 def _said(payload: bytes) -> Said | None:
@@ -364,6 +381,15 @@ def _signs(statement: bytes, record_ids: Sequence[str]) -> bool:
     signed = BatchStatement.parse(statement).records
     lines = [record_line(record_id) for record_id in record_ids]
     return signed.size == len(lines) and signed.root == merkle.root(lines).hex()
+
+
+def _check_leftover(row: EntryRow, said: dict) -> None:
+    """Raises LogCorrupt where what is left of an erased record is not what it was."""
+    if type(row.leaf) is str:
+        raise LogCorrupt(_TEXT)
+    if row.signature is not None:
+        if said.get("signature") != hashlib.sha256(_bytes(row.signature)).hexdigest():
+            raise LogCorrupt("its signature is not the one its leaf names")
 
 
 def _without_gap(rows: list[EntryRow], first: int) -> list[EntryRow]:

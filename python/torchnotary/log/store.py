@@ -47,7 +47,7 @@ CREATE INDEX labels_by_record ON labels (number);
 _PAGE = 1000
 # Tree positions must fit SQLite's integers.
 _MAX_ENTRIES = 2**61
-_BUCKET_BITS = 15
+BUCKET_BITS = 15
 _SIGNED = Struct(">q")
 _ROW = (
     "SELECT r.number, r.entry, r.record_id, r.time, r.name, r.payload, s.spki, e.first, e.count,"
@@ -487,7 +487,7 @@ class _Rows:
 
 def id_row(number: int, record_id: bytes) -> tuple[int, int, int]:
     """By what a record is found by its id: its bucket, the id's prefix, its number."""
-    return number >> _BUCKET_BITS, _prefix(record_id), number
+    return number >> BUCKET_BITS, _prefix(record_id), number
 
 
 def _prefix(record_id: bytes) -> int:

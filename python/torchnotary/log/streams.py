@@ -23,9 +23,19 @@ class Times(msgspec.Struct, gc=False):
     end: str
 
 
+class Code(msgspec.Struct, gc=False):
+    callable: str | None = None
+
+
 class Predicate(msgspec.Struct, gc=False):
     record: Chained
     time: Times
+    code: Code | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The callable, by which the record is listed."""
+        return None if self.code is None else self.code.callable
 
 
 class Said(msgspec.Struct, gc=False):
