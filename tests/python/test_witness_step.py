@@ -116,6 +116,13 @@ def test_a_call_said_to_begin_after_the_witnesses_saw_its_record_is_refused(log)
     assert judged(log, near)["time"].outcome == PASSED
 
 
+def test_a_call_said_to_end_after_the_witnesses_saw_its_record_is_refused(template):
+    log = ended(template, "2020-11-21T10:02:03.000000Z", "2026-11-21T10:02:03.000000Z")
+    seen = at(minutes=-6)
+    step = only_failure(judged(log, log.record(SIZE, (ONE, seen), (TWO, seen))))
+    assert step.name == "time" and "ended after" in step.detail
+
+
 def connected(monkeypatch, log):
     """Lets the verifier find the proofs of this log, as if it lay on this machine."""
     monkeypatch.setattr(
@@ -211,7 +218,11 @@ def test_what_witnesses_saw_long_ago_is_old_whatever_it_claims(template):
 @pytest.mark.parametrize(
     "claimed",
     ["", "Z", "yesterday", "2026-11-21", "2026-11-21T10:02:03", "2026-11-21T10:02:03+14:00Z"]
-    + ["0001-01-01T00:00:00+23:59", "9999-99-99T00:00:00Z", "2026-11-21T10:02:03.000000z"],
+    + ["0001-01-01T00:00:00+23:59", "9999-99-99T00:00:00Z", "2026-11-21T10:02:03.000000z"]
+    + ["2026-11-21Z", "2026-W47-6T10:02:03Z", "20261121T100203Z", "2026-11-21 10:02:03Z"]
+    + ["2026-11-21T10:02Z", "2026-11-21T10:02:03,500000Z", "2026-11-21T10:02:03.1234567Z"]
+    + ["2026-11-21t10:02:03Z", "2026-11-21T24:00:00Z", "2026-11-21T10:02:60Z"]
+    + ["2026-02-30T10:02:03Z", "2026-11-21T10:02:03Z\n", "2026-11-21T10:02:03ZZ"],
 )
 def test_a_claimed_time_that_is_none_is_refused_where_times_are_compared(template, claimed):
     log = ended(template, claimed, claimed)
