@@ -88,6 +88,9 @@ def test_a_proof_about_another_size_log_or_key_is_refused():
 def test_nothing_but_the_empty_tree_is_the_empty_log():
     with pytest.raises(RootMismatch, match="cannot have"):
         proof(0, 7).verify(Checkpoint(ORIGIN, 0, bytes(32)), KEY.public)
+    with pytest.raises(RootMismatch, match="cannot have"):
+        grown = ConsistencyProof(0, (), Checkpoint(ORIGIN, 0, bytes(32)).sign(KEY))
+        grown.verify(checkpoint(0), KEY.public)
     padded = ConsistencyProof(0, (bytes(32),), checkpoint(7).sign(KEY))
     with pytest.raises(MalformedRecord, match="no hashes"):
         padded.verify(checkpoint(0), KEY.public)

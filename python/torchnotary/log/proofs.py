@@ -117,20 +117,21 @@ class ConsistencyProof:
                 next_step="make it from that checkpoint: torchnotary log prove --from CHECKPOINT",
             )
         if old.size == 0:
-            self._verify_from_empty(old)
+            self._verify_from_empty(old, new)
         else:
             hashes = list(self.hashes)
             merkle.verify_consistency(old.size, new.size, hashes, old.root, new.root)
         return new
 
-    def _verify_from_empty(self, old: Checkpoint) -> None:
+    def _verify_from_empty(self, old: Checkpoint, new: Checkpoint) -> None:
         # RFC 9162 has no proof from the empty tree: every tree extends it.
-        if old.root != EMPTY_ROOT:
-            raise RootMismatch(
-                "the empty log has a root it cannot have",
-                expected=EMPTY_ROOT.hex(),
-                actual=old.root.hex(),
-            )
+        for checkpoint in (old, new):
+            if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+                raise RootMismatch(
+                    "the empty log has a root it cannot have",
+                    expected=EMPTY_ROOT.hex(),
+                    actual=checkpoint.root.hex(),
+                )
         if self.hashes:
             raise MalformedRecord(
                 "a proof from the empty log has no hashes", expected=0, actual=len(self.hashes)
