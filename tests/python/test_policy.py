@@ -190,6 +190,13 @@ def test_without_a_quorum_all_witnesses_must_have_cosigned():
     assert policy.quorum == 2
 
 
+@pytest.mark.parametrize("quorum", [-1, 0, 2])
+def test_a_quorum_of_nobody_is_no_policy_however_it_is_made(quorum):
+    witness = WitnessKey("w.example/1", SigningKey.generate().public)
+    with pytest.raises(MalformedPolicy, match="quorum"):
+        Policy(witnesses=(witness,), quorum=quorum)
+
+
 ONE_KEY = SigningKey.generate().public
 
 

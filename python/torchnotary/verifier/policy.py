@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import folders
-from ..errors import MalformedRecord, NotaryError
+from ..errors import MalformedPolicy, MalformedRecord, NotaryError
 from ..files import read_regular
 from ..keys import PublicKey, as_fingerprint
 from ..log.checkpoint import MAX_NOTE_BYTES, Checkpoint, SignedNote
@@ -48,6 +48,15 @@ class Policy:
     nonce: str | bool = False
     revoked: tuple[Revocation, ...] = ()
     name: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.witnesses and not 1 <= self.quorum <= len(self.witnesses):
+            raise MalformedPolicy(
+                "a quorum that nobody meets, or everybody",
+                expected=f"1 to {len(self.witnesses)}",
+                actual=self.quorum,
+                next_step="say how many of the witnesses must have cosigned",
+            )
 
     @classmethod
     def load(cls, source: Policy | str | os.PathLike[str]) -> Policy:
