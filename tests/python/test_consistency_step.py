@@ -128,6 +128,14 @@ def test_a_folder_without_the_log_or_with_a_damaged_list_proves_nothing(grown, n
         assert verdict.exit_code == 3 and "none in" in verdict["log consistency"].detail
 
 
+@pytest.mark.parametrize("name", ["checkpoint", "0001-0123abcd/checkpoint", "logs.jsonl"])
+def test_a_folder_of_other_things_holds_no_proof(log, tmp_path, name):
+    (tmp_path / "given" / name).parent.mkdir(parents=True)
+    (tmp_path / "given" / name).write_text(log.note(SIZE))
+    verdict = judged(log, log.record(), log.note(SIZE - 1), tmp_path / "given")
+    assert verdict["log consistency"].outcome == NOT_CHECKED
+
+
 def test_a_consistency_file_that_cannot_be_opened_is_an_os_error(log, tmp_path):
     with pytest.raises(FileNotFoundError):
         judged(log, log.record(), log.note(4), tmp_path / "absent")

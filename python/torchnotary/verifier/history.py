@@ -131,7 +131,7 @@ def _logs_in(folder: Path) -> Iterable[Path]:
 
     try:
         return log_paths(folder)
-    except NotaryError:
+    except (NotaryError, OSError):
         return []  # what names no log proves nothing
 
 
@@ -147,6 +147,6 @@ def _proof_in_logs(
             with open_log(path) as log:
                 if log.origin == first.origin and log.size() >= second.size:
                     return log.consistency_proof(first.size, second.size)
-        except NotaryError:
+        except (NotaryError, OSError):
             continue  # a damaged log proves nothing, and another folder may hold a copy
     return None
