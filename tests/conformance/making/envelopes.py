@@ -98,6 +98,11 @@ def _signatures() -> Iterator[Case]:
         ("over-empty-type", "signed over no type", instead_signed(pae("", body))),
         ("payload-type-confused", "signed as another type of payload, in which the same bytes may "
          "mean something else", instead_signed(pae("application/json", body))),
+        ("over-a-checkpoint", "signed as the text of a note", instead_signed(b"log\n1\n" + body)),
+        ("over-a-cosignature", "signed as a witness signs",
+         instead_signed(b"cosignature/v1\ntime 1795255500\n" + body)),
+        ("of-a-rotation", "signed as the statement that the key is replaced",
+         instead_signed(pae("application/vnd.torchnotary.rotation+json", body))),
     ):  # fmt: skip
         yield _envelope(f"signature-{name}", "signature", why, edit)
     yield _envelope(

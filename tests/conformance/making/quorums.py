@@ -8,7 +8,7 @@ from .cases import Case, bad, good, unproven
 from .consistency import proof
 from .edits import base64, flip, last_word, line, put, repeat
 from .genuine import LOGGED
-from .identities import SEEN, STRANGER, W1, W2, W3, Witness, cosigned
+from .identities import OTHER_LOG, SEEN, STRANGER, W1, W2, W3, Witness, cosigned
 from .witnesses import COSIGNED
 
 _STRANGER = Witness("witness.example/stranger", STRANGER, SEEN)
@@ -71,6 +71,11 @@ def _not_met() -> Iterator[Case]:
          LOGGED.but(witnesses=(W1,)), two, {"checkpoint": cosigned(LOGGED.checkpoint(), W2)}),
         ("before-the-entry", "two witnesses saw the log before the entry was made", LOGGED, two,
          {"checkpoint": cosigned(LOGGED.checkpoint(5), W1, W2), "consistency": proof(5, 13)}),
+        ("of-another-key", "a stranger's key under the name of the policy's witness",
+         LOGGED.but(witnesses=(W1._replace(key=STRANGER),)), policy(W1, quorum=1), {}),
+        ("of-another-log", "the witness cosigned a log of the same entries, whose key is another",
+         LOGGED, policy(W1, quorum=1),
+         {"checkpoint": cosigned(LOGGED.but(log=OTHER_LOG).checkpoint(), W1)}),
         ("of-another-name", "a witness's key under another name",
          LOGGED.but(witnesses=(W1._replace(name="witness.example/alias"),)),
          policy(W1, quorum=1), {}),
@@ -97,6 +102,7 @@ def _times() -> Iterator[Case]:
         )
 
     later = claimed("2026-11-21T11:02:00.000000Z", "2026-11-21T11:02:00.000000Z")
+    ended_later = claimed("2020-11-21T10:02:00.000000Z", "2026-11-21T11:02:00.000000Z")
     old = claimed("2026-11-01T10:02:00.000000Z", "2026-11-01T10:02:01.000000Z")
     one = policy(W1, quorum=1)
     yield bad(
@@ -124,9 +130,34 @@ def _times() -> Iterator[Case]:
         policy=one,
     )
     yield bad(
-        "claimed-time-has-an-offset",
+        "post-dated-end",
         "time",
-        "a time in a time zone",
-        COSIGNED.but(statement=put("predicate", "time", "end", "2026-11-21T10:02:00+01:00")),
+        "a call that began years ago and ended an hour after the witness saw its record",
+        COSIGNED.but(statement=ended_later),
         policy=one,
     )
+    for name, why, text in (
+        ("has-an-offset", "a time in a time zone", "2026-11-21T10:02:00+01:00"),
+        ("has-an-offset-of-nothing", "a second spelling of UTC", "2026-11-21T10:02:00+00:00"),
+        ("has-an-offset-and-z", "an offset before the Z", "2026-11-21T10:02:00+01:00Z"),
+        ("is-a-date", "a date without a time", "2026-11-21Z"),
+        ("is-a-week-date", "a date by its week", "2026-W47-6T10:02:00Z"),
+        ("is-basic", "the basic form of ISO 8601", "20261121T100200Z"),
+        ("without-seconds", "no seconds", "2026-11-21T10:02Z"),
+        ("with-space", "a space instead of T", "2026-11-21 10:02:00Z"),
+        ("with-comma", "a decimal comma", "2026-11-21T10:02:00,250000Z"),
+        ("with-nanoseconds", "nine digits of a second", "2026-11-21T10:02:00.250000000Z"),
+        ("lower-case", "a lower-case T", "2026-11-21t10:02:00.250000Z"),
+        ("leap-second", "a second 60", "2026-11-21T10:02:60.000000Z"),
+        ("hour-24", "an hour 24", "2026-11-20T24:00:00.000000Z"),
+        ("30-february", "a day that no year has", "2026-02-30T10:02:00.000000Z"),
+        ("newline", "a line end behind it", "2026-11-21T10:02:00.250000Z\n"),
+        ("arabic-digits", "digits of another script", "2026-11-2\u0661T10:02:00.250000Z"),
+    ):
+        yield bad(
+            f"claimed-time-{name}",
+            "time",
+            why,
+            COSIGNED.but(statement=put("predicate", "time", "end", text)),
+            policy=one,
+        )
