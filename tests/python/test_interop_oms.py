@@ -128,6 +128,17 @@ def test_a_file_changed_missing_or_added_is_named(model, keys, tmp_path):
         assert words in caught.value.reason
 
 
+def test_gits_files_count_where_the_signature_does_not_leave_them_out(model, keys, tmp_path):
+    signature = tmp_path / "model.sig"
+    config = signing.Config().use_elliptic_key_signer(private_key=keys[0])
+    every_file = model_hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
+    config.set_hashing_config(every_file).sign(model, signature)
+    assert ".git/HEAD" in oms.check(model, signature, EcPublicKey.load(keys[1])).files
+    (model / ".git" / "hook").write_bytes(b"added")
+    with pytest.raises(VerificationFailed, match="not signed: .git/hook"):
+        oms.check(model, signature, EcPublicKey.load(keys[1]))
+
+
 def test_another_key_and_keys_model_signing_does_not_take_are_refused(model, keys, tmp_path):
     signature = tmp_path / "model.sig"
     sign_theirs(model, signature, keys[0])
@@ -184,6 +195,9 @@ BAD_BUNDLES = {
     "signature": lambda b: envelope(b).update(signatures=[]),
     "has no dsseEnvelope": lambda b: b.pop("dsseEnvelope"),
     "with a certificate": lambda b: b.update(verificationMaterial={"certificate": {}}),
+    "verificationMaterial has unknown members": lambda b: b["verificationMaterial"].update(
+        certificate={}
+    ),
     "mixes": lambda b: envelope(b).update(payload="+-" + envelope(b)["payload"][2:]),
     "not standard, padded": lambda b: envelope(b).update(payload=envelope(b)["payload"][:-1]),
     "not a JSON object": lambda b: envelope(b).update(signatures=["text"]),

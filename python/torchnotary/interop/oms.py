@@ -58,7 +58,7 @@ def sign(
     """Signs the files of ``model`` (a folder or a file) and writes the bundle to ``signature``,
     which may lie in the folder. Raises what `files_of` raises, NotaryError for an empty folder."""
     model, signature = Path(model), Path(signature)
-    ignored = _ignored(model, signature, ())
+    ignored = _ignored(model, signature, GIT_PATHS)
     links = has_links(model, ignored)
     signed = SignedFiles(model.resolve().name, files_of(model, ignored, links), ignored, links)
     if not signed.files:
@@ -102,10 +102,10 @@ def read(bundle: bytes, key: EcPublicKey) -> SignedFiles:
 
 
 def _ignored(model: Path, signature: Path, named: tuple[str, ...]) -> tuple[str, ...]:
-    """Names left out: git's, the signature's own where it lies in the folder, and those named."""
+    """Names left out: those named, and the signature's own where it lies in the folder."""
     own = signature.absolute()
     inside = own.is_relative_to(model.absolute()) and own != model.absolute()
-    names = {*GIT_PATHS, *named}
+    names = set(named)
     if inside:
         names.add(own.relative_to(model.absolute()).as_posix())
     return tuple(sorted(names))
@@ -159,7 +159,9 @@ def _envelope(bundle: bytes) -> tuple[bytes, bytes, str | None]:
             actual=brief(sorted(material)),
             next_step="model_signing verify",
         )
-    hint = material["publicKey"].get("hint") if type(material["publicKey"]) is dict else None
+    known = ("publicKey", "timestampVerificationData", "tlogEntries")
+    require_known(material, known, "the verificationMaterial")
+    hint = member(material, "publicKey", dict, "the verificationMaterial").get("hint")
     envelope = member(value, "dsseEnvelope", dict, what)
     what = "the envelope"
     _require(member(envelope, "payloadType", str, what), PAYLOAD_TYPE, "the payloadType")
