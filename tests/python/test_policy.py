@@ -213,6 +213,7 @@ ONE_KEY = SigningKey.generate().public
         ({"witnesses": [vkey("w/1", ONE_KEY), vkey("w/1", ONE_KEY)]}, "witnesses"),
         ({"log_keys": ["nobody.pem"]}, "log_keys"),
         ({"log_keys": "ab" * 32}, "log_keys"),
+        ({"signers": ["0123456789abcdef"]}, "signers"),
         ({"checkpoint": "absent"}, "checkpoint"),
         ({"checkpoint": "not\na note\n"}, "checkpoint"),
         ({"checkpoint": ["a"]}, "checkpoint"),
@@ -238,6 +239,7 @@ def test_a_field_with_anything_else_in_it_is_refused_naming_what_it_may_be(field
     with pytest.raises(MalformedPolicy, match=f"wrong {field}") as raised:
         Policy.parse(toml(**fields), folder=tmp_path)
     assert raised.value.next_step.startswith(f"{field} is ")
+    assert str(raised.value).count("Next:") == 1 and "Errno" not in str(raised.value)
 
 
 def test_the_place_in_a_list_is_named_with_what_stands_there():

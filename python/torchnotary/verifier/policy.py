@@ -134,13 +134,13 @@ class _Reader:
             pem = "-----BEGIN" in text
             return PublicKey.parse(text if pem else self.path(text)).fingerprint
         except (NotaryError, OSError) as error:
-            raise self.wrong(field, f"a key cannot be read: {error}") from error
+            raise self.wrong(field, f"a key cannot be read: {_cause(error)}") from error
 
     def witnesses(self, field: str) -> tuple[WitnessKey, ...]:
         try:
             found = tuple(WitnessKey.from_vkey(text) for text in self.given[field])
         except NotaryError as error:
-            raise self.wrong(field, str(error)) from error
+            raise self.wrong(field, _cause(error)) from error
         by_key: dict[PublicKey, str] = {}
         for witness in found:
             if witness.key in by_key:
@@ -165,14 +165,14 @@ class _Reader:
                 text = data.decode("utf-8", "replace")
             Checkpoint.parse(SignedNote.parse(text).text)
         except (NotaryError, OSError) as error:
-            raise self.wrong(field, str(error)) from error
+            raise self.wrong(field, _cause(error)) from error
         return text
 
     def revoked(self, field: str) -> tuple[Revocation, ...]:
         try:
             return tuple(Revocation.load(self.path(text)) for text in self.given[field])
         except (NotaryError, OSError) as error:
-            raise self.wrong(field, str(error)) from error
+            raise self.wrong(field, _cause(error)) from error
 
     def duration(self, field: str) -> timedelta:
         text = self.given[field]
@@ -191,3 +191,12 @@ class _Reader:
 
     def path(self, text: str) -> Path:
         return self.folder / folders.expand(text)
+
+
+def _cause(error: NotaryError | OSError) -> str:
+    """Why something named in a policy cannot be used; what to do next is for the policy to say."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    compared = error.expected is not None or error.actual is not None
+    values = f" (expected {error.expected}, got {error.actual})" if compared else ""
+    return error.reason + values

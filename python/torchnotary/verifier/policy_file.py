@@ -68,12 +68,7 @@ def read(data: bytes, name: str) -> PolicyFile:
         raise too_large(name, f"{len(data)} bytes")
     table = _toml(data, name)
     for key in sorted(set(table) - set(FIELDS)):
-        raise MalformedPolicy(
-            f"{name} has an unknown field",
-            expected=" or ".join(FIELDS),
-            actual=brief(key),
-            next_step=NEXT_STEP,
-        )
+        raise MalformedPolicy(f"{name} has an unknown field: {brief(key)}", next_step=NEXT_STEP)
     try:
         return msgspec.convert(table, PolicyFile)
     except msgspec.ValidationError as error:
@@ -117,4 +112,7 @@ def _toml(data: bytes, name: str) -> dict[str, Any]:
     except RecursionError:
         raise MalformedPolicy(f"{name} is nested too deeply", next_step=NEXT_STEP) from None
     except ValueError as error:  # not TOML, not UTF-8, or an integer beyond what Python reads
-        raise MalformedPolicy(f"{name} is not TOML: {error}", next_step=NEXT_STEP) from None
+        raise MalformedPolicy(
+            f"{name} is not TOML: {error}",
+            next_step="correct it there; docs/verification.md shows a complete one",
+        ) from None
