@@ -39,6 +39,7 @@ def test_a_quorum_of_the_policys_witnesses_passes_witness_and_time(log):
     assert "2 of the 2 witnesses" in verdict["witness"].detail
     # By then two of them had seen it; the first one alone is no quorum.
     assert "existed by 2026-11-21T12:02:03Z" in verdict["time"].detail
+    assert "\ntime         existed by 2026-11-21T12:02:03Z (2 witnesses)\n" in str(verdict)
 
 
 def test_the_record_existed_when_the_last_of_a_quorum_had_seen_it_however_many_came_later(log):
@@ -52,7 +53,18 @@ def test_fewer_witnesses_than_the_quorum_leave_witness_and_time_unchecked(log):
     assert verdict.exit_code == 3
     assert verdict["witness"].outcome == verdict["time"].outcome == NOT_CHECKED
     assert "1 of the 2 witnesses" in verdict["witness"].detail
-    assert "--checkpoint FILE" in str(verdict)
+    # What would help is the same for both, so it is said once.
+    assert len([step for step in verdict.next_steps if "--checkpoint FILE" in step]) == 1
+    assert "--checkpoint FILE --consistency FILE" in verdict.next_steps[0]
+
+
+def test_a_time_that_must_pass_asks_for_witnesses_not_for_a_checkpoint(log):
+    required = Policy(
+        signers=frozenset({log.signer.public.fingerprint}), required=frozenset({"time"})
+    )
+    verdict = judged(log, log.record(), policy=required)
+    assert verdict["time"].outcome == NOT_CHECKED
+    assert verdict.next_steps[0] == "time: --policy with witnesses (docs/log.md)"
 
 
 def test_witnesses_that_the_policy_does_not_name_count_for_nothing(log):

@@ -21,7 +21,9 @@ def check_consistency(case: Case) -> Finding:
     Those that are connected to it are left in ``case.held``."""
     given = case.checkpoints
     if not given:
-        return not_checked("no checkpoint of yours to compare with")
+        return not_checked(
+            "no checkpoint of yours to compare with", "give the one that you kept: --checkpoint FILE"
+        )
     if case.entry is None:
         return not_checked("the record's own log entry is not proven")
     findings = [_compare(case, whose, note) for whose, note in given]

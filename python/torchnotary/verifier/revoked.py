@@ -69,7 +69,7 @@ def _covering(case: Case, revocation: Revocation) -> Checkpoint:
     if case.index >= checkpoint.size:
         raise VerificationFailed(
             "entered into its log after the key was revoked",
-            expected=f"one of the first {checkpoint.size} entries",
+            expected=f"an entry below {checkpoint.size}",
             actual=f"entry {case.index}",
             next_step=_ASK,
         )

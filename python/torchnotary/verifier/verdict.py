@@ -36,7 +36,7 @@ NEXT_STEPS = {
     "log inclusion": "ask its maker to save it again from their log (torchnotary save ID -o FILE)",
     "log consistency": "ask its maker for a proof between the two checkpoints",
     "witness": "date: --checkpoint FILE",
-    "time": "date: --checkpoint FILE",
+    "time": "time: --policy with witnesses (docs/log.md)",
     "nonce": "send a fresh nonce and ask for a record made with it",
     "weights": "weights: --model PATH",
     "structure": "structure: --model with the live module (torchnotary.verify in Python)",
@@ -240,6 +240,7 @@ class Verdict:
             lines.append(f"signer       {short(self.signer)}")
         if self.claims:
             lines.append(f"claims       {self.claims}")
+        lines += [f"time         {_seen(s)}" for s in self.named(PASSED) if s.name == "time"]
         if self.policy:
             lines.append(f"policy       {printable(self.policy)}")
         lines += _listed("yes", self.named(PASSED))
@@ -296,6 +297,11 @@ def _in_lines(next_steps: list[str], width: int = 62) -> list[str]:
         else:
             lines.append(text)
     return lines
+
+
+def _seen(time: Step) -> str:
+    """What witnesses say of the time, without what the record claims."""
+    return printable(time.detail.partition(";")[0])
 
 
 def _next_of(step: Step) -> str:

@@ -18,6 +18,10 @@ SKEW = timedelta(minutes=5)
 _FRESH = "ask for a record of a call made now"
 # As formats.md has it: each version of Python takes other forms of ISO 8601.
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z")
+_UNSEEN = (
+    "ask for a copy saved under a cosigned checkpoint, or for the checkpoint and a proof: "
+    "--checkpoint FILE --consistency FILE"
+)
 
 
 def check_witness(case: Case) -> Finding:
@@ -57,8 +61,7 @@ def _check_quorum(case: Case, policy: Policy) -> Finding:
     if len(most) < policy.quorum:
         return not_checked(
             f"{count} saw entry {case.index}" + (f": {brief(', '.join(most))}" if most else ""),
-            "ask for a copy saved under a cosigned checkpoint, or for one that covers it: "
-            "--checkpoint FILE",
+            _UNSEEN,
         )
     return passed(f"{count} saw entry {case.index}: {brief(', '.join(most))}")
 
@@ -80,8 +83,9 @@ def check_time(case: Case) -> Finding:
     time, policy = case.record.predicate["time"], case.policy
     claimed = f"{brief(time['start'])} to {brief(time['end'])}"
     asserted = f"asserted by the signer's clock: {claimed}"
+    unseen = _UNSEEN if policy.witnesses else None
     if not (policy.max_age or case.sightings):
-        return not_checked(asserted)
+        return not_checked(asserted, unseen)
     start, end = _moment(time["start"]), _moment(time["end"])
     seen = [sighting for sighting in case.sightings if sighting.checkpoint.size > case.index]
     first = min((_utc(sighting.time) for sighting in seen), default=None)
@@ -91,7 +95,7 @@ def check_time(case: Case) -> Finding:
         if sighting not in seen:
             _check_not_backdated(policy, sighting.checkpoint, _utc(sighting.time), end)
     if first is None:
-        return not_checked(f"{asserted}, no older than the policy allows")
+        return not_checked(f"{asserted}, no older than the policy allows", unseen)
     if max(start, end) - first > SKEW:
         begun = "begun" if start - first > SKEW else "ended"
         raise VerificationFailed(
@@ -100,7 +104,8 @@ def check_time(case: Case) -> Finding:
             actual=_text(max(start, end)),
             next_step=_FRESH,
         )
-    return passed(f"existed by {_text(first)} ({policy.quorum} witnesses); claimed: {claimed}")
+    count = "1 witness" if policy.quorum == 1 else f"{policy.quorum} witnesses"
+    return passed(f"existed by {_text(first)} ({count}); claimed: {claimed}")
 
 
 def _check_age(max_age: timedelta, start: datetime, end: datetime, seen: datetime | None) -> None:
