@@ -469,7 +469,20 @@ def test_the_check_notices_that_leaves_and_nodes_were_rewritten_together(checked
         raw.executemany("UPDATE nodes SET hash = ? WHERE position = ?", rows)
     problems = check_folder(checked).problems
     assert "the checkpoint of size 10 has the root" in problems[0].what
+    assert problems[0].what.endswith("entries 6 to 9 are not what was signed")
     assert not any("node" in problem.what for problem in problems)
+
+
+def test_a_wrong_leaf_is_named_once_however_many_checkpoints_cover_it(folder):
+    for count in (2, 1, 3):
+        write_records(folder, count)
+    _change(folder, "UPDATE entries SET leaf = x'00' WHERE idx = 2")
+    problems = check_folder(folder).problems
+    first = problems[0]
+    assert first.index == 2 and first.what.startswith("its leaf is damaged: ")
+    (root,) = (problem for problem in problems if "has the root" in problem.what)
+    assert root.index == 2 and root.what.endswith(" (and so on, 2 checkpoints)")
+    assert root.what.startswith("the checkpoint of size 3 has the root")
 
 
 def test_an_erased_envelope_is_counted_and_the_log_still_checks(checked):

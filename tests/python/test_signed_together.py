@@ -342,7 +342,7 @@ def link(seq: int, previous: bytes | None, stream: str = "s") -> Chained:
     [
         (link(1, b"a"), None),
         (link(1, b"b"), "does not name the record before it"),
-        (link(2, b"a"), "records 1 to 1 of its stream are missing"),
+        (link(2, b"a"), "record 1 of its stream is missing"),
         (link(5, b"z"), "records 1 to 4 of its stream are missing"),
         (link(0, None), "0 comes after 0"),
         (link(0, b"a"), "0 comes after 0"),

@@ -123,7 +123,9 @@ def check(log: LogArgument = None, as_json: Json = False) -> None:
     if report.ok:
         result(f"OK: {counted}", document, as_json)
         return
-    lines = [f"CORRUPT: {len(report.problems)} problems in {counted} (exit 1)"]
+    count = len(report.problems)
+    found = "1 problem" if count == 1 else f"{count} problems"
+    lines = [f"CORRUPT: {found} in {counted} (exit 1)"]
     result(with_next("\n".join([*lines, *map(str, report.problems)]), steps), document, as_json)
     leave(1)
 

@@ -109,6 +109,11 @@ class _LogCheck:
         self._streams = streams
         self._token: Token | None = None
         self._token_root: bytes | None = None
+        # Checkpoints up to this size have the roots that the entries make; from the first one on
+        # that has not, hardly any other can have.
+        self._agreed = 0
+        self._others = 0
+        self._first_other: tuple[int, bytes, bytes] | None = None  # size, root, the entries' root
 
     def problem(self, what: str, index: int | None = None, record_id: bytes | None = None) -> None:
         named = record_id.hex() if isinstance(record_id, bytes) else None
@@ -142,6 +147,7 @@ class _LogCheck:
         self._report.erased += entries.erased
         self._report.entries += size
         self._report.records += entries.records
+        self._name_other_roots()
         if entries.is_complete:
             self._check_end(log, size, entries.records)
             if not entries.ids.agree(log):
@@ -203,10 +209,27 @@ class _LogCheck:
         if signed.size != size:
             self.problem(f"the checkpoint kept for size {size} is of size {signed.size}")
         elif signed.root != root:
-            self.problem(
-                f"the checkpoint of size {size} has the root {signed.root.hex()[:16]}…, the"
-                f" entries {root.hex()[:16]}…"
-            )
+            if self._first_other is None:
+                self._first_other = (size, signed.root, root)
+            self._others += 1
+        elif not self._others:
+            self._agreed = size
+
+    def _name_other_roots(self) -> None:
+        """One problem for all checkpoints with other roots: a wrong leaf is in all later ones."""
+        if self._first_other is None:
+            return
+        size, signed, made = self._first_other
+        what = (
+            f"the checkpoint of size {size} has the root {signed.hex()[:16]}…, the entries"
+            f" {made.hex()[:16]}…"
+        )
+        if self._others > 1:
+            what += f" (and so on, {self._others} checkpoints)"
+        if size == self._agreed + 1:
+            self.problem(what, self._agreed)
+        else:
+            self.problem(f"{what}: entries {self._agreed} to {size - 1} are not what was signed")
 
     def _check_end(self, log: LogReader, size: int, records: int) -> None:
         """That the log did not once hold more than it does, or something else, and that every

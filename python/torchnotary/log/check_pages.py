@@ -285,7 +285,10 @@ class EntryCheck:
                 self._check_listing(*place, said.predicate, labels)
 
     def _check_entry(self, row: EntryRow, records: Sequence[RecordRow]) -> None:
-        said = parse_object(_bytes(row.leaf), "the leaf")
+        try:
+            said = parse_object(_bytes(row.leaf), "the leaf")
+        except NotaryError as error:
+            raise LogCorrupt(f"its leaf is damaged: {error.reason}") from None
         if said.get("type") == "predecessor/1":
             self._predecessor(row.index, said)
             return

@@ -77,4 +77,6 @@ class Streams:
             return "it does not name the record before it in its stream"
         if chained.seq <= seq:
             return f"its sequence number {chained.seq} comes after {seq} in its stream"
+        if chained.seq == seq + 2:
+            return f"record {seq + 1} of its stream is missing before it"
         return f"records {seq + 1} to {chained.seq - 1} of its stream are missing before it"
