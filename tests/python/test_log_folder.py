@@ -321,6 +321,13 @@ def test_a_record_is_found_from_anywhere_by_its_id_alone(folder, tmp_path):
     assert find_anywhere(second.record_id) is not None
 
 
+def test_the_log_that_is_named_comes_before_a_copy_elsewhere(folder, tmp_path, monkeypatch):
+    (ref,) = write_records(folder)
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.setenv("TORCHNOTARY_LOG", str(tmp_path / "copy"))
+    assert find_anywhere(ref.record_id).log.parent == tmp_path / "copy"
+
+
 def test_a_damaged_log_elsewhere_does_not_hide_a_record(folder, tmp_path):
     (damaged,) = write_records(tmp_path / "damaged")
     (ref,) = write_records(folder)

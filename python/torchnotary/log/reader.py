@@ -96,7 +96,8 @@ def _find(logs: Iterable[Path], wanted: str) -> tuple[StoredEntry | None, Notary
 
 
 def known_logs() -> list[Path]:
-    """Every log in the folders this user has written, the latest first."""
+    """Every log of the default folder, then of the others this user has written; in each the
+    latest first."""
     return [path for folder in _folders() for path in reversed(log_folders(folder))]
 
 
@@ -167,4 +168,4 @@ def _record_id(text: str) -> str:
 def _folders() -> list[Path]:
     found = registry.known_folders()
     default = folders.default_log()
-    return found if default in found else [*found, default]
+    return [default, *(folder for folder in found if folder != default)]
