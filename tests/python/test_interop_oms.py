@@ -153,6 +153,8 @@ def test_another_key_and_keys_model_signing_does_not_take_are_refused(model, key
             EcPrivateKey.load(paths[0])
         with pytest.raises(NotaryError, match="elliptic-curve keys alone"):
             EcPublicKey.load(paths[1])
+    with pytest.raises(NotaryError, match="not the PEM of a public key.*-pubout"):
+        EcPublicKey.load(keys[0])
 
 
 def changed(signature, change) -> bytes:

@@ -21,6 +21,7 @@ from ..keys import MAX_PEM_BYTES
 # The hash belongs to the curve (Sigstore's protobuf-specs, PublicKeyDetails).
 _HASHES = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384, "secp521r1": hashes.SHA512}
 _MAKE_ONE = "make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE"
+_PUBLIC_OF = "its public key: openssl pkey -in PRIVATE.pem -pubout -out PUBLIC.pem"
 
 
 class EcPublicKey:
@@ -37,7 +38,7 @@ class EcPublicKey:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> EcPublicKey:
         """The key of a PEM file; NotaryError where it holds none of these, OSError unreadable."""
-        return cls(_parsed(path, serialization.load_pem_public_key, "a public key"))
+        return cls(_parsed(path, serialization.load_pem_public_key, "a public key", _PUBLIC_OF))
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Returns if ``signature`` over ``message`` is this key's; VerificationFailed if not."""
@@ -64,19 +65,19 @@ class EcPrivateKey:
         def load(pem: bytes):
             return serialization.load_pem_private_key(pem, password=None)
 
-        return cls(_parsed(path, load, "an unencrypted private key"))
+        return cls(_parsed(path, load, "an unencrypted private key", _MAKE_ONE))
 
     def sign(self, message: bytes) -> bytes:
         """The DER signature over ``message``."""
         return self._key.sign(message, ec.ECDSA(_HASHES[self._key.curve.name]()))
 
 
-def _parsed(path: str | os.PathLike[str], load, what: str):
+def _parsed(path: str | os.PathLike[str], load, what: str, next_step: str):
     pem = read_regular(Path(path), MAX_PEM_BYTES)
     try:
         return load(pem)
     except Exception:  # a parser's message could quote the key
-        raise NotaryError(f"{path} is not the PEM of {what}", next_step=_MAKE_ONE) from None
+        raise NotaryError(f"{path} is not the PEM of {what}", next_step=next_step) from None
 
 
 def _require_curve(key: object) -> None:
