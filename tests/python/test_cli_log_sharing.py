@@ -192,6 +192,12 @@ def test_a_witness_watches_only_logs_it_was_told_to(folder, key, capsys, tmp_pat
     ask(capsys, "log", "witness", folder, "--state", tmp_path / "w")
 
 
+def test_a_witness_says_that_it_fetches_nothing(folder, capsys, tmp_path):
+    how = ["--state", tmp_path / "w", "--name", NAME, "--trust-on-first-use"]
+    said = ask(capsys, "log", "witness", "https://logs.example/public", *how, code=2)
+    assert "fetch the log first" in said
+
+
 def test_a_witness_refuses_a_log_that_was_cut_back(folder, capsys, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     write_records(folder, 1)

@@ -135,7 +135,7 @@ def test_a_key_is_revoked_for_oneself_and_for_others(run, tmp_path, stranger, no
     code, out, _ = run(
         "revoke", old.fingerprint, "--checkpoint", "log.checkpoint", "-o", "revocation.json"
     )
-    assert code == 0 and "the first 1 entries of torchnotary.log/" in out
+    assert code == 0 and "the first 1 entry of torchnotary.log/" in out
     assert torchnotary.verify(tmp_path / "run.tnr").ok
     origin = Revocation.load(tmp_path / "revocation.json").covered
     assert [row["revoked"] for row in _listed(run)] == [None, origin]

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import MalformedRecord, NotaryError
 from .files import load_key
-from .output import Json, UsageProblem, result
+from .output import Json, UsageProblem, entries, result
 from .passphrase import new_passphrase, passphrase
 
 if TYPE_CHECKING:
@@ -285,5 +285,5 @@ def _line(row: dict[str, Any]) -> str:
         line += f"  {row['algorithm']}"
     if revoked is not None:
         line += "  revoked" if row["whose"] != "revoked" else ""
-        line += "".join(f", but for the first {n} entries of {o}" for o, n in revoked.items())
+        line += "".join(f", but for the first {entries(n)} of {o}" for o, n in revoked.items())
     return line

@@ -55,6 +55,11 @@ def with_next(text: Any, next_steps: Sequence[str]) -> str:
     return "\n".join([str(text), *lines])
 
 
+def entries(count: int) -> str:
+    """``count`` entries of a log, in words."""
+    return "1 entry" if count == 1 else f"{count} entries"
+
+
 def leave(code: int) -> NoReturn:
     """Ends the command with an exit code."""
     raise typer.Exit(code)

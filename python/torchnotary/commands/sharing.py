@@ -9,7 +9,7 @@ import typer
 
 from ..errors import NotaryError
 from .files import load_checkpoint, load_log_key
-from .output import Json, UsageProblem, exactly, leave, result, with_next
+from .output import Json, UsageProblem, entries, exactly, leave, result, with_next
 
 LogOption = Annotated[Path | None, typer.Option("--log", help="The log's folder.", metavar="LOG")]
 Output = Annotated[
@@ -39,7 +39,7 @@ def checkpoint(
             "type": "log-checkpoint/1",
             "vkey": vkey(opened.origin, opened.public_key),
         }
-    hand_over(signed, f"{document['origin']}: {size} entries", output, document, as_json)
+    hand_over(signed, f"{document['origin']}: {entries(size)}", output, document, as_json)
 
 
 def prove(
@@ -123,7 +123,7 @@ def publish(
         ],
         "type": "log-publish/1",
     }
-    lines = [f"{p.name}  {p.size} entries, {p.files} files written" for p in done]
+    lines = [f"{p.name}  {entries(p.size)}, {p.files} files written" for p in done]
     result("\n".join(lines), document, as_json)
 
 

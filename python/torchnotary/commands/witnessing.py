@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .files import load_checkpoint, load_log_key, load_witness
-from .output import Json, UsageProblem, note, result, with_next
+from .output import Json, UsageProblem, entries, note, result, with_next
 from .sharing import LogOption, Output, hand_over, load_proof
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def witness(
     cosigned_note = _cosign(own, source, trust_on_first_use)
     document = _describe(own, cosigned_note)
     when = datetime.fromtimestamp(document["time"], timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    said = f"cosigned {document['size']} entries of {document['origin']} at {when}"
+    said = f"cosigned {entries(document['size'])} of {document['origin']} at {when}"
     hand_over(cosigned_note, said, output, document, as_json)
     if not as_json:
         step = f"torchnotary log cosigned {output or 'FILE'} --witness {vkey}"
@@ -102,7 +102,7 @@ def cosigned(
             "witnesses": [witness.vkey() for witness in found.witnesses],
         }
     names = ", ".join(witness.name for witness in found.witnesses)
-    result(f"{origin}: {found.size} entries, cosigned by {names}", document, as_json)
+    result(f"{origin}: {entries(found.size)}, cosigned by {names}", document, as_json)
 
 
 def _cosign(own: Witness, source: Path, trust_on_first_use: bool) -> str:
@@ -116,9 +116,11 @@ def _cosign(own: Witness, source: Path, trust_on_first_use: bool) -> str:
                 _watch_first(own, log.origin, log.public_key)
             _, last = last_checkpoint(log)
             return own.cosign(log.origin, lambda old: extension(log, old, last), time.time)
+    if source.parts[0] in ("http:", "https:"):
+        raise UsageProblem("SOURCE is a folder or a file", "fetch the log first: docs/log.md")
+    proof = load_proof(source)
     if trust_on_first_use:
         raise UsageProblem(f"{source} does not say which key its log has", "give it: --log-key KEY")
-    proof = load_proof(source)
     origin = Checkpoint.parse(SignedNote.parse(proof.checkpoint).text).origin
     return own.cosign(origin, lambda _: proof, time.time)
 

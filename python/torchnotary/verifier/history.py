@@ -22,7 +22,8 @@ def check_consistency(case: Case) -> Finding:
     given = case.checkpoints
     if not given:
         return not_checked(
-            "no checkpoint of yours to compare with", "give the one that you kept: --checkpoint FILE"
+            "no checkpoint of yours to compare with",
+            "give the one that you kept: --checkpoint FILE",
         )
     if case.entry is None:
         return not_checked("the record's own log entry is not proven")
