@@ -185,6 +185,12 @@ def test_every_field_is_read(tmp_path):
     assert Policy.parse(toml(checkpoint=note)).checkpoint == note
 
 
+def test_a_witness_may_be_named_by_the_file_with_its_verifier_key(tmp_path):
+    (tmp_path / "witness.vkey").write_text(vkey("w/1", ONE_KEY) + "\n")
+    named = Policy.parse(toml(witnesses=["witness.vkey"]), folder=tmp_path)
+    assert named.witnesses == Policy.parse(toml(witnesses=[vkey("w/1", ONE_KEY)])).witnesses
+
+
 def test_without_a_quorum_all_witnesses_must_have_cosigned():
     policy = Policy.parse(toml(witnesses=[vkey("w.example/1"), vkey("w.example/2")]))
     assert policy.quorum == 2

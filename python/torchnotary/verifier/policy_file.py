@@ -19,7 +19,8 @@ FIELDS = {
     "signers": _KEYS,
     "origins": "a list of log origins, such as torchnotary.log/0123…",
     "log_keys": _KEYS,
-    "witnesses": "a list of verifier keys, such as witness.example/w1+01234567+BA…",
+    "witnesses": "a list of verifier keys, such as witness.example/w1+01234567+BA…, or of paths"
+    " of files with one",
     "quorum": "a number from 1 to the number of witnesses",
     "checkpoint": "the path of a checkpoint, or its text",
     "required": f"a list of step names: {', '.join(STEP_NAMES)}",
