@@ -27,6 +27,8 @@ DOCUMENTS = (
     *sorted((ROOT / "docs").glob("*.md")),
 )
 _BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+# A block that a session needs comes after a line that ends with the name of its file.
+_FILE = re.compile(r"`(?P<file>[\w.]+\.(?:py|toml))`:\n\n\Z")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -139,8 +141,9 @@ def _run(command: str, folder: Path) -> tuple[int, str]:
 
 def rewritten(document: Path, folder: Path) -> str:
     """The document's text with its ``pycon`` blocks replayed in one namespace and its ``console``
-    blocks typed again in ``folder``, where the first ``python`` block is ``score.py``."""
+    blocks typed again in ``folder``, where files are that the text before a block names."""
     names: dict[str, Any] = {"__name__": "__main__"}
+    text = document.read_text()
 
     def fill(match: re.Match[str]) -> str:
         body = match["body"]
@@ -148,11 +151,11 @@ def rewritten(document: Path, folder: Path) -> str:
             body = replay(body, names)
         elif match["language"] == "console":
             body = session(body, folder)
-        elif match["language"] == "python" and not (folder / "score.py").exists():
-            (folder / "score.py").write_text(body)
+        elif name := _FILE.search(text[: match.start()]):
+            (folder / name["file"]).write_text(body)
         return f"```{match['language']}\n{body}```"
 
-    return _BLOCK.sub(fill, document.read_text())
+    return _BLOCK.sub(fill, text)
 
 
 if __name__ == "__main__":
