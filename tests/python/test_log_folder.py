@@ -398,6 +398,8 @@ NAMED = [
     ("DELETE FROM records WHERE number = 2", 2, "lost its record"),
     ("UPDATE records SET record_id = zeroblob(32) WHERE number = 2", 2, "names another record"),
     ("UPDATE records SET time = '2020-01-01T00:00:00.000000Z' WHERE number = 1", 1, "another time"),
+    ("UPDATE records SET name = 'other' WHERE number = 1", 1, "another name"),
+    ("UPDATE records SET name = 'a' || char(10) || 'b' WHERE number = 1", 1, "another name"),
     ("UPDATE labels SET value = 'b' WHERE number = 1", 1, "under other labels"),
     ("DELETE FROM labels WHERE number = 1", 1, "under other labels"),
 ]
