@@ -422,6 +422,16 @@ def test_a_private_key_is_refused_where_a_public_one_is_asked_for(run, place):
     assert code == 2 and "PRIVATE" not in out + err and "private key" in err
 
 
+def test_a_record_is_listed_on_one_line_whatever_its_name_is(run, notary):
+    with notary.labels(user="7\nOK"):
+        notary.record(lambda x: x, name="score\nOK: logs 1")(1)
+    notary.flush()
+    (line,) = run("log", "list", notary.folder)[1].splitlines()
+    assert line.endswith(
+        "score\N{REPLACEMENT CHARACTER}OK: logs 1  user=7\N{REPLACEMENT CHARACTER}OK"
+    )
+
+
 def test_the_log_lists_records_by_label_and_time(run, notary, mymodel):
     score = notary.record(mymodel.score)
     score(X)

@@ -12,7 +12,7 @@ import typer
 from ..errors import NotaryError
 from . import sharing, witnessing
 from .files import load_record, read_values
-from .output import Json, UsageProblem, leave, result, with_next
+from .output import Json, UsageProblem, leave, one_line, result, with_next
 from .sharing import log_folder
 
 app = typer.Typer(help="Your transparency log.", no_args_is_help=True)
@@ -91,8 +91,10 @@ def list_records(
         "type": "log-list/1",
     }
     lines = [
-        f"{r.record_id[:16]}  {r.time[:19]}Z  {'(erased)' if r.payload is None else r.name}"
-        + "".join(f"  {key}={value}" for key, value in sorted(r.labels.items()))
+        one_line(
+            f"{r.record_id[:16]}  {r.time[:19]}Z  {'(erased)' if r.payload is None else r.name}"
+            + "".join(f"  {key}={value}" for key, value in sorted(r.labels.items()))
+        )
         for r in rows
     ]
     result("\n".join(lines) or f"no records in {folder}", document, as_json)
@@ -126,7 +128,9 @@ def check(log: LogArgument = None, as_json: Json = False) -> None:
     count = len(report.problems)
     found = "1 problem" if count == 1 else f"{count} problems"
     lines = [f"CORRUPT: {found} in {counted} (exit 1)"]
-    result(with_next("\n".join([*lines, *map(str, report.problems)]), steps), document, as_json)
+    result(
+        with_next("\n".join([*lines, *map(one_line, report.problems)]), steps), document, as_json
+    )
     leave(1)
 
 

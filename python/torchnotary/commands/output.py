@@ -46,7 +46,12 @@ def note(text: str) -> None:
 def _clean(text: Any) -> str:
     """Text without control characters but line ends: much of it comes out of other people's
     records, and must not reach the terminal as commands."""
-    return "\n".join(printable(line, sys.maxsize) for line in str(text).split("\n"))
+    return "\n".join(one_line(line) for line in str(text).split("\n"))
+
+
+def one_line(text: Any) -> str:
+    """The whole of a text on one line, so that what somebody wrote cannot look like another."""
+    return printable(str(text), sys.maxsize)
 
 
 def with_next(text: Any, next_steps: Sequence[str]) -> str:
