@@ -12,6 +12,7 @@ import pytest
 from torchnotary.errors import MalformedPolicy
 from torchnotary.keys import SigningKey
 from torchnotary.log.checkpoint import Checkpoint, origin_of
+from torchnotary.log.checkpoint import vkey as log_vkey
 from torchnotary.log.revocation import Revocation
 from torchnotary.log.witness import WitnessKey
 from torchnotary.verifier.policy import Policy
@@ -189,6 +190,16 @@ def test_a_witness_may_be_named_by_the_file_with_its_verifier_key(tmp_path):
     (tmp_path / "witness.vkey").write_text(vkey("w/1", ONE_KEY) + "\n")
     named = Policy.parse(toml(witnesses=["witness.vkey"]), folder=tmp_path)
     assert named.witnesses == Policy.parse(toml(witnesses=[vkey("w/1", ONE_KEY)])).witnesses
+
+
+def test_a_logs_key_may_be_named_by_its_verifier_key_and_a_signers_not():
+    key = SigningKey.generate().public
+    text = log_vkey(origin_of(key), key)
+    assert Policy.parse(toml(log_keys=[text])).log_keys == {key.fingerprint}
+    with pytest.raises(MalformedPolicy, match="wrong log_keys: a verifier key for another kind"):
+        Policy.parse(toml(log_keys=[vkey("w/1")]))
+    with pytest.raises(MalformedPolicy, match="wrong signers"):
+        Policy.parse(toml(signers=[text]))
 
 
 def test_without_a_quorum_all_witnesses_must_have_cosigned():

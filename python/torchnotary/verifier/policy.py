@@ -12,7 +12,7 @@ from .. import folders
 from ..errors import MalformedPolicy, MalformedRecord, NotaryError
 from ..files import read_regular
 from ..keys import PublicKey, as_fingerprint
-from ..log.checkpoint import MAX_NOTE_BYTES, Checkpoint, SignedNote
+from ..log.checkpoint import MAX_NOTE_BYTES, Checkpoint, SignedNote, parse_vkey
 from ..log.revocation import Revocation
 from ..log.witness import WitnessKey
 from ..statement.lines import brief
@@ -101,7 +101,7 @@ class _Reader:
     def policy(self) -> Policy:
         read = {
             "signers": self.keys,
-            "log_keys": self.keys,
+            "log_keys": self.log_keys,
             "witnesses": self.witnesses,
             "quorum": self.quorum,
             "checkpoint": self.checkpoint,
@@ -125,6 +125,18 @@ class _Reader:
 
     def keys(self, field: str) -> frozenset[str]:
         return frozenset(self.key(field, text) for text in self.given[field])
+
+    def log_keys(self, field: str) -> frozenset[str]:
+        return frozenset(self.log_key(field, text) for text in self.given[field])
+
+    def log_key(self, field: str, text: str) -> str:
+        """The fingerprint of a log's key, which its verifier key names too."""
+        if not _is_vkey(text):
+            return self.key(field, text)
+        try:
+            return parse_vkey(text)[1].fingerprint
+        except NotaryError as error:
+            raise self.wrong(field, _cause(error)) from error
 
     def key(self, field: str, text: str) -> str:
         """A fingerprint is one, whatever files there are; a file of such a name is ./name."""
@@ -152,8 +164,8 @@ class _Reader:
         return found
 
     def vkey(self, text: str) -> str:
-        """A verifier key, which has two plus signs; else what the file of this name holds."""
-        if text.count("+") >= 2:
+        """A verifier key, or what the file of this name holds."""
+        if _is_vkey(text):
             return text
         return read_regular(self.path(text), MAX_NOTE_BYTES).decode("utf-8", "replace").strip()
 
@@ -197,6 +209,11 @@ class _Reader:
 
     def path(self, text: str) -> Path:
         return self.folder / folders.expand(text)
+
+
+def _is_vkey(text: str) -> bool:
+    """Whether ``text`` is meant as a verifier key, whose parts two plus signs divide."""
+    return text.count("+") >= 2 and "-----BEGIN" not in text
 
 
 def _cause(error: NotaryError | OSError) -> str:

@@ -18,7 +18,7 @@ _KEYS = "a list of fingerprints (64 hexadecimal digits), PEM texts or paths of P
 FIELDS = {
     "signers": _KEYS,
     "origins": "a list of log origins, such as torchnotary.log/0123…",
-    "log_keys": _KEYS,
+    "log_keys": f"{_KEYS}, or verifier keys of logs",
     "witnesses": "a list of verifier keys, such as witness.example/w1+01234567+BA…, or of paths"
     " of files with one",
     "quorum": "a number from 1 to the number of witnesses",
