@@ -53,7 +53,8 @@ def test_the_examples_with_other_programs_are_what_they_answer(tmp_path, monkeyp
     assert rewritten(document, tmp_path) == document.read_text()
 
 
-def test_the_policies_of_verification_are_judged_as_it_says(tmp_path):
+def test_the_policies_of_verification_are_judged_as_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     document = DOCS / "verification.md"
     assert len(blocks(document.read_text(), "pycon")) == 1
     assert rewritten(document, tmp_path) == document.read_text()
