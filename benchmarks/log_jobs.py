@@ -13,6 +13,7 @@ from torchnotary.statement.lines import canonical
 
 TIME = "2026-11-21T10:02:03.123456Z"
 NBYTES = 1500
+_NAME = "score"
 _SECRET, _DIGESTS = os.urandom(32), os.urandom(64)
 
 
@@ -30,8 +31,10 @@ class Stream:
         """What stands before and behind the previous id and the sequence number."""
         record = {"labels": {}, "previous": "PREVIOUS", "seq": 0, "stream": os.urandom(16).hex()}
         predicate = {"record": record, "time": {"end": TIME, "start": TIME}}
-        bare = len(canonical({"code": "", "predicate": predicate})) + 64
-        padded = canonical({"code": "x" * max(0, nbytes - bare), "predicate": predicate})
+        code = {"callable": _NAME, "source": ""}
+        bare = len(canonical({"predicate": {"code": code, **predicate}})) + 64
+        code["source"] = "x" * max(0, nbytes - bare)
+        padded = canonical({"predicate": {"code": code, **predicate}})
         head, _, tail = padded.partition(b'"PREVIOUS","seq":0')
         return head, tail
 
@@ -57,7 +60,7 @@ class StreamJob:
         stream = self._stream
         private = PrivateParts(_SECRET, _DIGESTS)
         payload = stream.payload()
-        return Prepared(payload, stream.key, TIME, "score", {}, private, stream.sign_every)
+        return Prepared(payload, stream.key, TIME, _NAME, {}, private, stream.sign_every)
 
     def done(self, record_id: str, index: int) -> None:
         pass
