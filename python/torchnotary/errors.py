@@ -24,12 +24,17 @@ class NotaryError(Exception):
         self.actual = actual
         self.next_step = next_step
         self.reason = message
-        text = message
-        if expected is not None or actual is not None:
-            text += f" (expected {expected}, got {actual})"
+        text = f"{message}{self.values}"
         if next_step:
             text += f". Next: {next_step}"
         super().__init__(text)
+
+    @property
+    def values(self) -> str:
+        """`` (expected X, got Y)`` of the values there are; empty where there is none."""
+        pairs = (("expected", self.expected), ("got", self.actual))
+        said = ", ".join(f"{word} {value}" for word, value in pairs if value is not None)
+        return f" ({said})" if said else ""
 
     def __reduce__(self):
         return (_rebuild, (type(self), self.reason, self.expected, self.actual, self.next_step))

@@ -9,7 +9,17 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ..errors import KeyLocked, MalformedPolicy, NotaryError, UnknownSigner, UnsupportedIndex
+from ..errors import (
+    KeyLocked,
+    MalformedPolicy,
+    MalformedProof,
+    MalformedRecord,
+    NotaryError,
+    RootMismatch,
+    UnknownSigner,
+    UnsupportedIndex,
+    VerificationFailed,
+)
 from ..verifier.verdict import INCONCLUSIVE, INVALID, USAGE, printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -85,10 +95,7 @@ def _read(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, UsageProblem):
         return str(error), error.next_step, USAGE
     if isinstance(error, NotaryError):
-        message = error.reason
-        if error.expected is not None or error.actual is not None:
-            message += f" (expected {error.expected}, got {error.actual})"
-        return message, error.next_step or "torchnotary doctor", _exit_code(error)
+        return f"{error.reason}{error.values}", _next_step(error), _exit_code(error)
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror or error}", "check the path, then run it again", USAGE
@@ -96,6 +103,14 @@ def _read(error: Exception) -> tuple[str, str, int]:
         package = (error.name or "").partition(".")[0]
         return f"{error.name} is not installed", f"pip install {package}", USAGE
     return f"{type(error).__name__}: {error}", "torchnotary doctor", USAGE
+
+
+def _next_step(error: NotaryError) -> str:
+    if error.next_step:
+        return error.next_step
+    if isinstance(error, (MalformedRecord, MalformedProof, RootMismatch, VerificationFailed)):
+        return "ask whoever made it for it again; this one is damaged, or not what it should be"
+    return "torchnotary doctor"
 
 
 def _exit_code(error: NotaryError) -> int:

@@ -54,10 +54,7 @@ def not_checked(detail: str, next_step: str | None = None) -> Finding:
 
 
 def failed(error: NotaryError) -> Finding:
-    detail = error.reason
-    if error.expected is not None or error.actual is not None:
-        detail += f" (expected {error.expected}, got {error.actual})"
-    return Finding(FAILED, detail, error, error.next_step)
+    return Finding(FAILED, f"{error.reason}{error.values}", error, error.next_step)
 
 
 @dataclass
