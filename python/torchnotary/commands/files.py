@@ -7,12 +7,14 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotaryError
 from ..files import open_regular, read_regular
-from ..statement.lines import MAX_FILE_BYTES
+from ..statement.lines import MAX_FILE_BYTES, brief
 from .output import UsageProblem
 
 if TYPE_CHECKING:
@@ -82,11 +84,8 @@ def load_key(text: str, *, whole: bool = False) -> PublicKey | str:
     """The fingerprint of a key argument, or the ``whole`` key where that is needed."""
     from ..keys import PublicKey, fingerprint_of
 
-    try:
+    with _as_usage(text, "give a PEM file with their public key, or its fingerprint"):
         return PublicKey.parse(text) if whole else fingerprint_of(text)
-    except NotaryError as error:
-        step = error.next_step or "give a PEM file with their public key, or its fingerprint"
-        raise UsageProblem(f"{text}: {error.reason}", step) from error
 
 
 def load_log_key(text: str) -> PublicKey:
@@ -96,13 +95,15 @@ def load_log_key(text: str) -> PublicKey:
     vkey = _vkey(text)
     if vkey is None:
         return load_key(text, whole=True)
-    name, key = parse_vkey(vkey)
+    step = "take it from logs.jsonl, or from: torchnotary log checkpoint --json"
+    with _as_usage(text, step):
+        name, key = parse_vkey(vkey)
     if name != origin_of(key):
         raise NotaryError(
             "the verifier key is not that of a log",
             expected=origin_of(key),
             actual=name,
-            next_step="take it from logs.jsonl, or from: torchnotary log checkpoint --json",
+            next_step=step,
         )
     return key
 
@@ -111,7 +112,8 @@ def load_witness(text: str) -> WitnessKey:
     """The witness of a verifier key, or of a file with one (a witness's ``witness.vkey``)."""
     from ..log.witness import WitnessKey
 
-    return WitnessKey.from_vkey(_vkey(text) or text)
+    with _as_usage(text, "give the verifier key NAME+ID+KEY of a witness, or a file with it"):
+        return WitnessKey.from_vkey(_vkey(text) or text)
 
 
 def _vkey(text: str) -> str | None:
@@ -122,15 +124,45 @@ def _vkey(text: str) -> str | None:
 
 
 def load_checkpoint(path: Path) -> str:
-    """The note of a checkpoint file, or the one in a record that was saved (``.tnr``)."""
-    from ..log.checkpoint import MAX_NOTE_BYTES
+    """The note of a checkpoint file, or the one in a record that was saved (``.tnr``), parsed but
+    not verified; MalformedRecord, which names the file, for anything else."""
+    from ..log.checkpoint import MAX_NOTE_BYTES, Checkpoint, SignedNote
     from ..log.proofs import TlogProof
     from ..statement.record import Record
 
     with open_regular(path) as stream:
-        if stream.read(4) == b"PK\x03\x04":
+        is_record = stream.read(4) == b"PK\x03\x04"
+    with naming(path):
+        if is_record:
             return TlogProof.from_text(Record.load(path).tlog_proof).checkpoint
-    return read_regular(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
+        note = read_regular(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
+        Checkpoint.parse(SignedNote.parse(note).text)
+    return note
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names the file in what is refused of its content."""
+    try:
+        yield
+    except NotaryError as error:
+        raise type(error)(
+            f"{path}: {error.reason}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step=error.next_step,
+        ) from error
+
+
+@contextmanager
+def _as_usage(text: str, step: str) -> Iterator[None]:
+    """What is wrong with the argument ``text``, as wrong usage."""
+    try:
+        yield
+    except NotaryError as error:
+        raise UsageProblem(
+            f"{brief(text)}: {error.reason}{error.values}", error.next_step or step
+        ) from error
 
 
 def load_object(text: str, option: str) -> Any:

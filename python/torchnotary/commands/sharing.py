@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import NotaryError
-from .files import load_checkpoint, load_log_key
+from .files import load_checkpoint, load_log_key, naming
 from .output import Json, UsageProblem, entries, exactly, leave, result, with_next
 
 LogOption = Annotated[Path | None, typer.Option("--log", help="The log's folder.", metavar="LOG")]
@@ -156,8 +156,9 @@ def load_proof(path: Path):
     from ..log.checkpoint import MAX_NOTE_BYTES
     from ..log.proofs import ConsistencyProof
 
-    text = read_regular(path, 2 * MAX_NOTE_BYTES).decode("utf-8", "replace")
-    return ConsistencyProof.from_text(text)
+    with naming(path):
+        text = read_regular(path, 2 * MAX_NOTE_BYTES).decode("utf-8", "replace")
+        return ConsistencyProof.from_text(text)
 
 
 def _inclusion(record: str, log: Path | None) -> tuple[str, str]:

@@ -1,0 +1,59 @@
+"""What careless and hostile users give to the commands around logs, keys and model signatures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from log_helpers import write_records
+from torchnotary.cli import run
+from torchnotary.log.claim import log_folders
+from torchnotary.log.store import LogReader
+from torchnotary.log.witness import WitnessKey
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A log of three entries, with its last checkpoint in ``cp``; the current folder is its own."""
+    monkeypatch.chdir(tmp_path)
+    write_records(Path("log"), 3)
+    with LogReader.open(log_folders(Path("log"))[0]) as log:
+        Path("cp").write_text(log.checkpoint()[1])
+    return Path("log")
+
+
+def refused(capsys, *words: object, code: int) -> str:
+    """What a command says that ends with ``code``: a sentence and, below it, the next step."""
+    assert run([str(word) for word in words]) == code
+    captured = capsys.readouterr()
+    said, next_step, _ = f"{captured.out}{captured.err}".partition("Next: ")
+    assert next_step
+    return said
+
+
+@pytest.mark.parametrize("content", ["", "no checkpoint\n"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("log", "prove", "--log", "log", "--from", "FILE"),
+        ("log", "prove", "--log", "log", "--from", "cp", "--to", "FILE"),
+        ("log", "consistency", "cp", "FILE", "--log-key", "KEY"),
+        ("log", "consistency", "FILE", "cp", "--log-key", "KEY"),
+        ("log", "cosigned", "FILE", "--witness", "VKEY", "--log", "log"),
+    ],
+)
+def test_a_damaged_file_is_named(folder, capsys, words, content):
+    Path("damaged").write_text(content)
+    with LogReader.open(log_folders(folder)[0]) as log:
+        Path("key.pem").write_bytes(log.public_key.to_pem())
+    vkey = WitnessKey("witness.example/w1", log.public_key).vkey()
+    given = {"FILE": "damaged", "KEY": "key.pem", "VKEY": vkey}
+    said = refused(capsys, *(given.get(word, word) for word in words), code=1)
+    assert said.startswith("damaged: ")
+
+
+@pytest.mark.parametrize("text", ["missing", "cp", "", "a+b+c"])
+def test_what_is_no_verifier_key_is_wrong_usage(folder, capsys, text):
+    said = refused(capsys, "log", "cosigned", "cp", "--witness", text, "--log", "log", code=2)
+    assert said.startswith(f"{text}: not a verifier key")
