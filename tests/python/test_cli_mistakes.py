@@ -57,3 +57,9 @@ def test_a_damaged_file_is_named(folder, capsys, words, content):
 def test_what_is_no_verifier_key_is_wrong_usage(folder, capsys, text):
     said = refused(capsys, "log", "cosigned", "cp", "--witness", text, "--log", "log", code=2)
     assert said.startswith(f"{text}: not a verifier key")
+
+
+@pytest.mark.parametrize("public", ["missing", "cp"])
+def test_what_is_no_folder_was_never_published(folder, capsys, public):
+    said = refused(capsys, "log", "publish", public, "--log", "log", "--check", code=2)
+    assert said == f"there is no folder {public}\n"

@@ -167,6 +167,29 @@ def test_another_logs_folder_is_not_written_over(log, tmp_path):
         publish(tmp_path / "other", tmp_path / "out")
 
 
+@pytest.mark.parametrize("place", ["log", "log/LOG", "log/LOG/public", "link"])
+def test_nothing_is_published_where_the_private_parts_lie(log, tmp_path, place):
+    log.grow(2)
+    (tmp_path / "link").symlink_to("log")
+    with pytest.raises(NotaryError, match="private parts included"):
+        publish(log.path.parent, tmp_path / place.replace("LOG", log.name))
+    assert sorted(path.name for path in log.path.parent.iterdir()) == [log.name]
+    assert not (log.path / "tile").exists()
+
+
+@pytest.mark.parametrize("name", ["logs.jsonl", "LOG/checkpoint"])
+def test_a_damaged_file_is_made_again_once_it_is_deleted(log, tmp_path, name):
+    logs, out = log.grow(2).path.parent, tmp_path / "out"
+    publish(logs, out)
+    before, damaged = contents(out), out / name.replace("LOG", log.name)
+    damaged.write_text("damaged")
+    with pytest.raises(MalformedRecord, match=f"{name[-9:]} is damaged.*Next: delete it"):
+        publish(logs, out)
+    damaged.unlink()
+    publish(logs, out)
+    assert contents(out) == before
+
+
 def flip(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -200,6 +223,23 @@ def test_checking_names_what_does_not_belong(copy, tmp_path):
     assert list(check_published(tmp_path, out)) == [f"{log.name} is no log of {tmp_path}"]
     (out / "logs.jsonl").unlink()
     assert list(check_published(logs, out)) == ["logs.jsonl is missing"]
+
+
+def test_checking_names_what_cannot_be_read(copy):
+    logs, out, log = copy
+    for name in ["tile/0/001", "tile/0/009"]:
+        (out / log.name / name).unlink(missing_ok=True)
+        (out / log.name / name).symlink_to("nowhere")
+    assert list(check_published(logs, out)) == [
+        f"{log.name}/tile/0/001 is missing",
+        f"{log.name}/tile/0/001 is not what the log has",
+        f"{log.name}/tile/0/009 is not what the log has",
+    ]
+    (out / log.name / "checkpoint").unlink()
+    assert list(check_published(logs, out)) == [f"{log.name}/checkpoint: No such file or directory"]
+    (out / "logs.jsonl").write_text("damaged")
+    (said,) = check_published(logs, out)
+    assert said.startswith("logs.jsonl: ")
 
 
 def test_checking_names_a_checkpoint_of_another_history(copy):

@@ -113,6 +113,10 @@ def publish(
 
     logs = log_folder(log)
     if check:
+        if not folder.is_dir():
+            raise UsageProblem(
+                f"there is no folder {folder}", f"publish first: torchnotary log publish {folder}"
+            )
         _tell_differences(list(publishing.check_published(logs, folder)), folder, as_json)
         return
     done = publishing.publish(logs, folder)

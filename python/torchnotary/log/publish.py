@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import folders
-from ..errors import CheckpointConflict, LogCorrupt, NotaryError
+from ..errors import CheckpointConflict, LogCorrupt, MalformedRecord, NotaryError
 from ..files import read_regular
 from ..statement.container import write_atomically
 from . import cosigned
@@ -44,14 +45,17 @@ def publish(logs: Path, folder: Path) -> list[Published]:
     """Brings ``folder`` up to the last checkpoint of every log in ``logs``.
 
     Raises CheckpointConflict, and changes nothing of that log, where something else or more of
-    it is published already.
+    it is published already; NotaryError for a folder in which the logs themselves lie.
     """
+    paths = log_folders(logs)
+    _require_apart(folder, paths)
     folders.make(folder)
     done, keys = [], {}
     with folders.locked(folder):
         if (folder / INDEX_NAME).exists():
-            keys = read_index(folder)
-        for path in log_folders(logs):
+            with _damaged_unless_read(folder / INDEX_NAME):
+                keys = read_index(folder)
+        for path in paths:
             with LogReader.open(path) as log:
                 if log.checkpoint() is None:
                     continue
@@ -71,7 +75,11 @@ def check_published(logs: Path, folder: Path) -> Iterator[str]:
     if not (folder / INDEX_NAME).exists():
         yield f"{INDEX_NAME} is missing"
         return
-    keys = read_index(folder)
+    try:
+        keys = read_index(folder)
+    except (OSError, NotaryError) as error:
+        yield f"{INDEX_NAME}: {_reason(error)}"
+        return
     for path in log_folders(logs):
         with LogReader.open(path) as log:
             if path.name in keys:
@@ -81,6 +89,31 @@ def check_published(logs: Path, folder: Path) -> Iterator[str]:
             elif log.checkpoint() is not None:
                 yield f"{path.name} is not published"
     yield from (f"{name} is no log of {logs}" for name in keys)
+
+
+def _require_apart(folder: Path, logs: list[Path]) -> None:
+    """What is published is for everybody; the logs hold what is private."""
+    public = folder.resolve()
+    for log in logs:
+        if public == log.parent.resolve() or public.is_relative_to(log.resolve()):
+            raise NotaryError(
+                f"{folder} is where the log {log} itself lies, private parts included",
+                next_step="publish it in a folder of its own",
+            )
+
+
+@contextmanager
+def _damaged_unless_read(path: Path) -> Iterator[None]:
+    """Names a published file that is not what was published, and how it is made again."""
+    try:
+        yield
+    except MalformedRecord as error:
+        raise MalformedRecord(
+            f"{path} is damaged: {error.reason}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step="delete it, then publish again",
+        ) from None
 
 
 def _publish_log(log: LogReader, last: tuple[int, str], home: Path) -> Published:
@@ -110,7 +143,8 @@ def _require_extension(log: LogReader, size: int, home: Path) -> None:
     if not (home / "checkpoint").exists():
         return
     note = read_regular(home / "checkpoint", MAX_NOTE_BYTES).decode("utf-8", "replace")
-    published = Checkpoint.verify(note, log.public_key)
+    with _damaged_unless_read(home / "checkpoint"):
+        published = Checkpoint.verify(note, log.public_key)
     root = log.root(published.size) if published.size <= size else None
     if root != published.root:
         raise CheckpointConflict(
@@ -162,7 +196,7 @@ def _differences(log: LogReader, home: Path) -> Iterator[str]:
         note = read_regular(home / "checkpoint", MAX_NOTE_BYTES).decode("utf-8", "replace")
         published, _ = cosigned.verified(log, note)
     except (OSError, NotaryError) as error:
-        yield f"checkpoint: {getattr(error, 'reason', error)}"
+        yield f"checkpoint: {_reason(error)}"
         return
     size = published.size
     if size > log.size() or log.root(size) != published.root:
@@ -188,7 +222,14 @@ def _is_as_stored(log: LogReader, size: int, path: Path, name: str) -> bool:
     tile = Tile.from_path(name)
     if tile is None or tile.index * WIDTH + tile.width > size // WIDTH ** (tile.level or 0):
         return False
-    return read_regular(path, path.stat().st_size) == content(log, tile)
+    try:
+        return read_regular(path, path.stat().st_size) == content(log, tile)
+    except OSError:  # a link to nowhere, a pipe, a file that may not be read
+        return False
+
+
+def _reason(error: OSError | NotaryError) -> str:
+    return error.reason if isinstance(error, NotaryError) else str(error.strerror)
 
 
 def _write_new(path: Path, data: bytes) -> int:
