@@ -269,8 +269,9 @@ def test_writing_is_all_or_nothing(tmp_path):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["run.tnr"]
     write_atomically(path, container.chunks(MEMBERS_HERE))
     assert read(path) == MEMBERS_HERE and os.listdir(tmp_path) == ["run.tnr"]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as missing:
         write_atomically(tmp_path / "missing" / "run.tnr", b"x")
+    assert missing.value.filename == str(tmp_path / "missing" / "run.tnr")
     with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path, b"x")
 

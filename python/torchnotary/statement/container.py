@@ -95,7 +95,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]
     if target.exists():
         require_regular(target.stat(), path)
     temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        error.filename = os.fspath(path)  # nobody knows the other name
+        raise
     try:
         with open(descriptor, "wb") as stream:
             for chunk in (data,) if isinstance(data, (bytes, bytearray, memoryview)) else data:
