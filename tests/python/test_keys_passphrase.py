@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from cryptography.hazmat.primitives import serialization
 
@@ -79,6 +81,20 @@ def test_the_passphrase_comes_from_the_environment_or_from_a_file(
     monkeypatch.setenv("TORCHNOTARY_KEY_PASSPHRASE_FILE", str(tmp_path / "empty"))
     with pytest.raises(KeyLocked, match="no passphrase"):
         SigningKey.from_pem(pem)
+
+
+def test_a_passphrase_may_be_as_long_as_openssl_takes_and_any_bytes(key, passphrase, tmp_path):
+    longest = b"\xff" * 1023
+    (tmp_path / "secret").write_bytes(longest + b"\r\n")
+    pem = key.to_pem(longest)
+    passphrase(os.fsdecode(longest))
+    assert SigningKey.from_pem(pem).public == key.public
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("TORCHNOTARY_KEY_PASSPHRASE")
+        environment.setenv("TORCHNOTARY_KEY_PASSPHRASE_FILE", str(tmp_path / "secret"))
+        assert SigningKey.from_pem(pem).public == key.public
+    with pytest.raises(KeyLocked, match="at most 1023 bytes, got 1024 bytes"):
+        key.to_pem(longest + b"x")
 
 
 def test_a_key_that_is_not_encrypted_needs_no_passphrase(key, passphrase):

@@ -16,7 +16,7 @@ from . import ed25519
 from .files import SET_HOME_OR_KEY, create_private_file, key_path, read_pem
 from .public import ALGORITHMS, PublicKey
 
-MAX_PASSPHRASE_BYTES = 1024
+MAX_PASSPHRASE_BYTES = 1023  # what OpenSSL takes
 _PASSPHRASE = "TORCHNOTARY_KEY_PASSPHRASE"
 _MAKE_ONE = "make one: torchnotary keys new, or openssl genpkey -algorithm ed25519"
 _GIVE_PASSPHRASE = f"set {_PASSPHRASE}_FILE to a file that holds it, or {_PASSPHRASE} to its text"
@@ -85,6 +85,13 @@ class SigningKey:
 
         if passphrase is None:
             encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        elif len(passphrase) > MAX_PASSPHRASE_BYTES:
+            raise KeyLocked(
+                "no key is encrypted under so long a passphrase",
+                expected=f"at most {MAX_PASSPHRASE_BYTES} bytes",
+                actual=f"{len(passphrase)} bytes",
+                next_step="give a shorter one",
+            )
         else:
             encryption = serialization.BestAvailableEncryption(passphrase)
         pem = self._private.private_bytes(
@@ -196,11 +203,11 @@ def environment_passphrase() -> bytes | None:
             f"both {_PASSPHRASE} and {_PASSPHRASE}_FILE are set", next_step="unset one of them"
         )
     if text:
-        return text.encode()
+        return os.fsencode(text)
     if not name:
         return None
     try:
-        data = read_regular(folders.expand(name), MAX_PASSPHRASE_BYTES)
+        data = read_regular(folders.expand(name), MAX_PASSPHRASE_BYTES + len(b"\r\n"))
     except (OSError, MalformedRecord) as error:
         reason = error.strerror if isinstance(error, OSError) else error.reason
         raise KeyLocked(
