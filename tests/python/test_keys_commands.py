@@ -159,7 +159,7 @@ def test_what_is_no_checkpoint_and_a_second_one_of_a_log_revoke_nothing(run, tmp
     for arguments, expected in [
         ((fingerprint, "--checkpoint", "junk"), 2),
         ((fingerprint, "--checkpoint", "absent"), 2),
-        ((fingerprint, "--checkpoint", "1.checkpoint", "--checkpoint", "2.checkpoint"), 1),
+        ((fingerprint, "--checkpoint", "1.checkpoint", "--checkpoint", "2.checkpoint"), 2),
         (("revocation.json", "--checkpoint", "1.checkpoint"), 2),
         ((fingerprint[:16],), 2),
     ]:
@@ -167,3 +167,21 @@ def test_what_is_no_checkpoint_and_a_second_one_of_a_log_revoke_nothing(run, tmp
         assert own_revocation(fingerprint) is None
     assert run("revoke", "revocation.json")[0] == 0
     assert own_revocation(fingerprint).covered == {}
+
+
+@pytest.mark.parametrize("command", ["export", "rotate", "revoke"])
+def test_a_private_key_is_never_written_over(run, home, command):
+    run("new")
+    other = SigningKey.generate().public.fingerprint
+    private = home / "keys" / "signing.pem"
+    before = private.read_bytes()
+    code, out, err = run(command, *([other] if command == "revoke" else []), "-o", private)
+    assert (code, out) == (2, "") and f"{private} holds a private key" in err
+    assert private.read_bytes() == before and own_revocation(other) is None
+
+
+def test_a_key_is_not_revoked_where_the_revocation_cannot_be_written(run):
+    other = SigningKey.generate().public.fingerprint
+    code, _, err = run("revoke", other, "-o", "missing/revocation.json")
+    assert code == 2 and err.startswith("missing/revocation.json: No such file")
+    assert own_revocation(other) is None

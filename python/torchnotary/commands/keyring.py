@@ -122,10 +122,17 @@ def revoke(
     from ..log import revocation
     from ..statement.container import write_atomically
 
+    _require_no_private_key(output)
     data = _json_file(key)
     if data is None:
         notes = [_checkpoint(path) for path in checkpoint or []]
-        found = revocation.Revocation.of(load_key(key), notes)
+        try:
+            found = revocation.Revocation.of(load_key(key), notes)
+        except MalformedRecord as error:
+            raise UsageProblem(
+                f"--checkpoint: {error.reason}{error.values}",
+                f"give each log's once, and no more than {revocation.MAX_CHECKPOINTS}",
+            ) from error
     elif checkpoint:
         raise UsageProblem("a revocation has its own checkpoints", "leave --checkpoint out")
     else:
@@ -134,9 +141,9 @@ def revoke(
         raise UsageProblem(
             "this is the key that you sign with", "torchnotary keys rotate -o rotation.json"
         )
-    revocation.revoke(found)
     if output is not None:
         write_atomically(output, found.encode())
+    revocation.revoke(found)
     _tell([_named("revoked", found.fingerprint)], as_json)
 
 
@@ -147,12 +154,15 @@ def export(
     ] = None,
 ) -> None:
     """Print your public key (PEM), for those who verify your records."""
+    from ..statement.container import write_atomically
+
+    _require_no_private_key(output)
     key = _own()
-    pem = key.to_pem().decode()
+    pem = key.to_pem()
     if output is None:
-        print(pem, end="")
+        print(pem.decode(), end="")
     else:
-        output.write_text(pem)
+        write_atomically(output, pem)
         print(f"{key.short}  {output}")
 
 
@@ -192,6 +202,7 @@ def rotate(
     from ..keys import rotation
     from ..keys.signing import is_encrypted
 
+    _require_no_private_key(output)
     encrypt = encrypt or is_encrypted(_own_pem())
     made = rotation.rotate(
         output,
@@ -236,6 +247,18 @@ def _json_file(text: str) -> bytes | None:
     except (OSError, MalformedRecord):
         return None
     return data if data[:1] == b"{" else None
+
+
+def _require_no_private_key(output: Path | None) -> None:
+    """UsageProblem where -o names the file of a private key, which nobody could make again."""
+    from ..files import read_regular
+
+    try:
+        data = b"" if output is None else read_regular(output, MAX_FILE_BYTES)
+    except (OSError, MalformedRecord):
+        return  # writing says what is wrong with it
+    if b"PRIVATE KEY" in data:
+        raise UsageProblem(f"{output} holds a private key", "name another file: -o FILE")
 
 
 def _checkpoint(path: Path) -> str:
