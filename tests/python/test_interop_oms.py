@@ -339,3 +339,25 @@ def test_the_command_signs_for_model_signing_and_checks_what_it_signed(
     (model / "empty").write_text("not empty")
     assert run([*check, public]) == 1
     assert "changed: empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["model/config.json", "private.pem"])
+def test_a_signature_takes_the_place_of_an_earlier_one_alone(model, keys, tmp_path, name):
+    before, key = (tmp_path / name).read_bytes(), EcPrivateKey.load(keys[0])
+    with pytest.raises(NotaryError, match="is there already, and is no signature"):
+        oms.sign(model, tmp_path / name, key)
+    assert (tmp_path / name).read_bytes() == before
+    sign_theirs(model, tmp_path / "model.sig", keys[0])
+    oms.sign(model, tmp_path / "model.sig", key)
+    oms.check(model, tmp_path / "model.sig", key.public)
+
+
+def test_whoever_checks_is_told_to_ask_for_a_key_and_not_to_make_one(keys, tmp_path):
+    for pem in (keys[0].read_bytes(), ed25519.Ed25519PrivateKey.generate().public_key()):
+        if not isinstance(pem, bytes):
+            pem = pem.public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        (tmp_path / "given.pem").write_bytes(pem)
+        with pytest.raises(NotaryError, match="Next: give the public key of whoever signed it"):
+            EcPublicKey.load(tmp_path / "given.pem")

@@ -28,7 +28,7 @@ class EcPublicKey:
     """A public key; ``hint`` names it in a bundle: SHA-256 (hex) of its PEM."""
 
     def __init__(self, key: ec.EllipticCurvePublicKey) -> None:
-        _require_curve(key)
+        _require_curve(key, _ASK)
         self._key = key
         pem = key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -54,7 +54,7 @@ class EcPrivateKey:
     """A private key, which nothing prints."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
-        _require_curve(key)
+        _require_curve(key, _MAKE_ONE)
         self._key = key
         self.public = EcPublicKey(key.public_key())
 
@@ -80,7 +80,7 @@ def _parsed(path: str | os.PathLike[str], load, what: str, next_step: str):
         raise NotaryError(f"{path} is not the PEM of {what}", next_step=next_step) from None
 
 
-def _require_curve(key: object) -> None:
+def _require_curve(key: object, next_step: str) -> None:
     kinds = (ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey)
     curve = key.curve.name if isinstance(key, kinds) else type(key).__name__
     if curve not in _HASHES:
@@ -88,5 +88,5 @@ def _require_curve(key: object) -> None:
             "model-signing takes elliptic-curve keys alone",
             expected=", ".join(_HASHES),
             actual=curve,
-            next_step=_MAKE_ONE,
+            next_step=next_step,
         )

@@ -56,8 +56,10 @@ def sign(
     model: str | os.PathLike[str], signature: str | os.PathLike[str], key: EcPrivateKey
 ) -> SignedFiles:
     """Signs the files of ``model`` (a folder or a file) and writes the bundle to ``signature``,
-    which may lie in the folder. Raises what `files_of` raises, NotaryError for an empty folder."""
+    which may lie in the folder. Raises what `files_of` raises, NotaryError for an empty folder and
+    for a ``signature`` that is there and is none."""
     model, signature = Path(model), Path(signature)
+    _require_replaceable(signature)
     ignored = _ignored(model, signature, GIT_PATHS)
     links = has_links(model, ignored)
     signed = SignedFiles(model.resolve().name, files_of(model, ignored, links), ignored, links)
@@ -99,6 +101,20 @@ def read(bundle: bytes, key: EcPublicKey) -> SignedFiles:
         )
     key.verify(signature, pae(PAYLOAD_TYPE, payload))
     return _signed_files(parse_json(payload, "the signed statement"))
+
+
+def _require_replaceable(signature: Path) -> None:
+    """A signature may take the place of an earlier one, and of no other file."""
+    if not signature.exists():
+        return
+    try:
+        bundle = parse_json(read_regular(signature, MAX_BUNDLE_BYTES), "the file")
+        _require(member(bundle, "mediaType", str, "the file"), BUNDLE_TYPE, "its mediaType")
+    except MalformedRecord as error:
+        raise NotaryError(
+            f"{signature} is there already, and is no signature: {error.reason}",
+            next_step="name a file that is not there yet",
+        ) from None
 
 
 def _ignored(model: Path, signature: Path, named: tuple[str, ...]) -> tuple[str, ...]:
