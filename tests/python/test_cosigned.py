@@ -121,7 +121,12 @@ def break_keys(path):
     (path.parent / "keys.jsonl").write_text('{"name":7,"publicKey":"","type":"witness/1"}\n')
 
 
-@pytest.mark.parametrize("damage", [damage_line, swap_sizes, forget_keys, break_keys])
+def in_the_way(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [damage_line, swap_sizes, forget_keys, break_keys, in_the_way])
 def test_check_names_what_is_damaged_and_no_record_carries_it(log, folder, damage):
     _, note = log.checkpoint()
     cosigned.keep(log, by(note, (1, 70)), [W1])

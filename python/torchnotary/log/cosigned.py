@@ -86,9 +86,10 @@ def at(log: LogReader, size: int) -> CosignedCheckpoint | None:
         checkpoint, witnesses = verified(log, note)
         if checkpoint.size != size:
             raise MalformedRecord("it is of another size", expected=size, actual=checkpoint.size)
-    except NotaryError as error:
+    except (OSError, NotaryError) as error:
+        reason = error.reason if isinstance(error, NotaryError) else error.strerror
         raise LogCorrupt(
-            f"the cosigned checkpoint {path} is damaged: {error.reason}",
+            f"the cosigned checkpoint {path} is damaged, and can be deleted: {reason}",
             next_step="delete it, then keep it again: torchnotary log cosigned FILE",
         ) from None
     return CosignedCheckpoint(size, note, witnesses)
