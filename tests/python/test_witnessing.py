@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
@@ -187,3 +188,22 @@ def test_memory_that_was_edited_is_refused(witness, tmp_path):
     path.write_text(note(2))
     with pytest.raises(VerificationFailed, match="not cosigned by this witness"):
         witness.cosign(ORIGIN, growing_to(9, FORKED), lambda: 1001)
+
+
+@pytest.mark.parametrize("name", ["witness.vkey", "key.pem", "*/log.vkey", "*/checkpoint"])
+@pytest.mark.parametrize("content", ["", "damaged\n"])
+def test_what_is_damaged_of_its_memory_is_named(witness, tmp_path, name, content):
+    witness.cosign(ORIGIN, growing_to(4), lambda: 1000)
+    (path,) = tmp_path.glob(f"witness/{name}")
+    path.write_text(content)
+    with pytest.raises(NotaryError, match=f"{path} is damaged: .*begin in a new folder"):
+        Witness.open(tmp_path / "witness").cosign(ORIGIN, growing_to(9), lambda: 1001)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NotaryError, match="key.pem cannot be made: No space.*--state DIR"):
+        Witness.open(tmp_path / "witness", NAME)

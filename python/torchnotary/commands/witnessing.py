@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .files import load_checkpoint, load_log_key, load_witness
+from .files import load_checkpoint, load_log_key, load_witness, naming
 from .output import Json, UsageProblem, entries, note, result, with_next
-from .sharing import LogOption, Output, hand_over, load_proof
+from .sharing import LogOption, Output, hand_over, load_proof, log_folder
 
 if TYPE_CHECKING:
     from ..keys import PublicKey, SigningKey
@@ -87,6 +87,8 @@ def cosigned(
     from ..log.sources import log_of
     from ..log.store import LogReader
 
+    if log is not None:
+        log_folder(log)
     keys = [load_witness(text) for text in witnesses]
     given = load_checkpoint(file)
     origin = Checkpoint.parse(SignedNote.parse(given).text).origin
@@ -152,5 +154,7 @@ def _signing_key(path: Path | None) -> SigningKey | None:
 
     if path is None:
         return None
+    pem = read_regular(path, MAX_PEM_BYTES)
     check_private(path)
-    return SigningKey.from_pem(read_regular(path, MAX_PEM_BYTES))
+    with naming(path):
+        return SigningKey.from_pem(pem)

@@ -28,7 +28,7 @@ class EcPublicKey:
     """A public key; ``hint`` names it in a bundle: SHA-256 (hex) of its PEM."""
 
     def __init__(self, key: ec.EllipticCurvePublicKey) -> None:
-        _require_curve(key, _ASK)
+        _require_curve(key, _PUBLIC_OF)
         self._key = key
         pem = key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -48,18 +48,20 @@ def read_pem(path: Path) -> bytes:
         ) from None
 
 
-def create_private_file(path: Path, data: bytes) -> bool:
-    """Creates ``path`` (0600, in a 0700 folder) whole and durable; False if it already exists."""
-    return _write(path, data, _link)
+def create_private_file(path: Path, data: bytes, next_step: str = SET_HOME_OR_KEY) -> bool:
+    """Creates ``path`` (0600, in a 0700 folder) whole and durable; False if it already exists.
+
+    NotaryError with ``next_step`` where it cannot be made."""
+    return _write(path, data, _link, next_step)
 
 
 def replace_private_file(path: Path, data: bytes) -> None:
     """As `create_private_file`, in place of the file that may be there: a reader finds either the
     old one or the new one, whenever this process ends."""
-    _write(path, data, _rename)
+    _write(path, data, _rename, SET_HOME_OR_KEY)
 
 
-def _write(path: Path, data: bytes, publish) -> bool:
+def _write(path: Path, data: bytes, publish, next_step: str) -> bool:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         folders.make_private(path.parent)
@@ -75,9 +77,7 @@ def _write(path: Path, data: bytes, publish) -> bool:
         sync_folder(path.parent)
         return published
     except OSError as error:
-        raise NotaryError(
-            f"{path} cannot be made: {error.strerror}", next_step=SET_HOME_OR_KEY
-        ) from None
+        raise NotaryError(f"{path} cannot be made: {error.strerror}", next_step=next_step) from None
 
 
 def _link(temporary: Path, path: Path) -> bool:

@@ -14,13 +14,15 @@ serves to monitors:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from .. import folders
 from ..errors import (
     CheckpointConflict,
+    KeyLocked,
     MalformedProof,
     NotaryError,
     RootMismatch,
@@ -43,6 +45,7 @@ from .proofs import ConsistencyProof
 from .tree import EMPTY_ROOT
 from .witness import WitnessKey, cosign
 
+_ANOTHER_FOLDER = "name a folder that can be written: --state DIR"
 _KEEP_ONE = "keep one folder for each witness"
 
 
@@ -76,10 +79,12 @@ class Witness:
                     next_step="give the new one a name: --name witness.example/w1",
                 )
             WitnessKey(name, (key or SigningKey.generate()).public)  # refuses a name before a key
-            key = key or _own_key(folder, create=True)
             folders.make_private(folder)
-            create_private_file(vkey_path, WitnessKey(name, key.public).vkey().encode() + b"\n")
-        identity = WitnessKey.from_vkey(_read(vkey_path).removesuffix("\n"))
+            key = key or _own_key(folder, create=True)
+            line = WitnessKey(name, key.public).vkey().encode() + b"\n"
+            create_private_file(vkey_path, line, _ANOTHER_FOLDER)
+        with _intact(vkey_path):
+            identity = WitnessKey.from_vkey(_read(vkey_path).removesuffix("\n"))
         key = key or _own_key(folder, create=False)
         if key.public != identity.key or name not in (None, identity.name):
             raise NotaryError(
@@ -95,7 +100,8 @@ class Witness:
         path = self._home(origin) / "log.vkey"
         if not path.exists():
             return None
-        name, key = parse_vkey(_read(path).removesuffix("\n"))
+        with _intact(path):
+            name, key = parse_vkey(_read(path).removesuffix("\n"))
         if name != origin or origin_of(key) != origin:
             raise NotaryError(f"{path} is not the key of {origin}", expected=origin, actual=name)
         return key
@@ -108,7 +114,8 @@ class Witness:
             )
         home = self._home(origin_of(key))
         folders.make_private(home)
-        create_private_file(home / "log.vkey", vkey(origin_of(key), key).encode() + b"\n")
+        line = vkey(origin_of(key), key).encode() + b"\n"
+        create_private_file(home / "log.vkey", line, _ANOTHER_FOLDER)
         for folder in (home, self._folder, self._folder.absolute().parent):
             sync_folder(folder)
 
@@ -118,9 +125,10 @@ class Witness:
         key = self.log_key(origin)
         if key is None or not path.exists():
             return None
-        note = _read(path)
-        time = self.identity.verify(SignedNote.parse(note))
-        return Seen(note, Checkpoint.verify(note, key), time)
+        with _intact(path):
+            note = _read(path)
+            time = self.identity.verify(SignedNote.parse(note))
+            return Seen(note, Checkpoint.verify(note, key), time)
 
     def cosign(
         self, origin: str, show: Callable[[int], ConsistencyProof], clock: Callable[[], float]
@@ -200,12 +208,29 @@ def _signed_by_log_alone(note: str, key: PublicKey) -> str:
 def _own_key(folder: Path, *, create: bool) -> SigningKey:
     path = folder / "key.pem"
     if create and not path.exists():
-        create_private_file(path, SigningKey.generate().to_pem())
+        create_private_file(path, SigningKey.generate().to_pem(), _ANOTHER_FOLDER)
     try:
-        return SigningKey.from_pem(read_regular(path, MAX_PEM_BYTES))
+        with _intact(path):
+            return SigningKey.from_pem(read_regular(path, MAX_PEM_BYTES))
     except FileNotFoundError:
         raise NotaryError(
             f"the witness of {folder} keeps its key elsewhere", next_step="name it: --key PEM"
+        ) from None
+
+
+@contextmanager
+def _intact(path: Path) -> Iterator[None]:
+    """Names the file of a witness's memory that is damaged; what it knew then is lost."""
+    try:
+        yield
+    except KeyLocked:
+        raise
+    except NotaryError as error:
+        raise type(error)(
+            f"{path} is damaged: {error.reason}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step="put no older copy in its place, but begin in a new folder, with a new name",
         ) from None
 
 
