@@ -63,3 +63,31 @@ def test_what_is_no_verifier_key_is_wrong_usage(folder, capsys, text):
 def test_what_is_no_folder_was_never_published(folder, capsys, public):
     said = refused(capsys, "log", "publish", public, "--log", "log", "--check", code=2)
     assert said == f"there is no folder {public}\n"
+
+
+@pytest.mark.parametrize("log", ["missing", "cp"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("log", "prove", "--from", "cp"),
+        ("log", "prove", "0123456789abcdef"),
+        ("log", "cosigned", "cp", "--witness", "w.example/w1+00000000+BA=="),
+    ],
+)
+def test_what_is_no_folder_is_no_log(folder, capsys, words, log):
+    said = refused(capsys, *words, "--log", log, code=2)
+    assert said == f"there is no log folder {log}\n"
+
+
+@pytest.mark.parametrize("key", [".", "cp"])
+def test_only_a_file_is_told_to_be_made_private(folder, capsys, key):
+    Path("cp").chmod(0o644)
+    words = ("log", "witness", "--state", "w", "--name", "w.example/w1", "--key", key)
+    said = refused(capsys, *words, code=2 if key == "." else 1)
+    assert ("Is a directory" if key == "." else "can be read or written by other users") in said
+    assert not Path("w").exists()
+
+
+def test_the_folder_that_a_witness_cannot_have_is_named(folder, capsys):
+    words = ("log", "witness", "--state", "cp", "--name", "w.example/w1")
+    assert refused(capsys, *words, code=2) == "cp: File exists\n"

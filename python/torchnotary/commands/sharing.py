@@ -68,6 +68,8 @@ def prove(
         raise UsageProblem(
             "give either a record id or --from CHECKPOINT", "torchnotary log prove --help"
         )
+    if log is not None:
+        log_folder(log)
     text, said = _inclusion(record, log) if older is None else _growth(older, newer, log)
     document = {"proof": text, "proves": said, "type": "log-proof/1"}
     hand_over(text, said, output, document, as_json)
