@@ -74,14 +74,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
         note(with_next("stopped", ["run the same command again"]))
         return 130
     except BrokenPipeError:
-        _let_go_of_the_reader()
-        return 128 + signal.SIGPIPE  # what was found is not known to have been seen
+        return _unseen()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # typer leaves with 1, which is INVALID
+            return _unseen()
+        raise
     except Exception as error:
         return report(error, "--json" in given)
 
 
 def main() -> None:
     """Entry point: runs the command line of this process and exits with its code."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show an arrow shows its code; printing must not fail.
         stream.reconfigure(errors="backslashreplace")
@@ -89,8 +93,19 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _let_go_of_the_reader()
+        code = _unseen()
+    except OSError as error:
+        code = report(error, False)
+        _let_go_of_stdout()
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that the caller closed lead nowhere; otherwise the next file to be opened,
+    be it a log, would have their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def _plain(words: list[str]) -> Callable[[], None] | None:
@@ -102,8 +117,15 @@ def _plain(words: list[str]) -> Callable[[], None] | None:
     return None if found is None else partial(verify, **found)
 
 
-def _let_go_of_the_reader() -> None:
-    """The reader has gone away (as `head` does); Python must not complain at exit either."""
+def _unseen() -> int:
+    """The exit code where the reader has gone away, as `head` does: what was found is not known to
+    have been seen."""
+    _let_go_of_stdout()
+    return 128 + signal.SIGPIPE
+
+
+def _let_go_of_stdout() -> None:
+    """Stdout leads nowhere from now on; Python must not complain at exit either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

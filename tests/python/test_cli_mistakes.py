@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +95,37 @@ def test_only_a_file_is_told_to_be_made_private(folder, capsys, key):
 def test_the_folder_that_a_witness_cannot_have_is_named(folder, capsys):
     words = ("log", "witness", "--state", "cp", "--name", "w.example/w1")
     assert refused(capsys, *words, code=2) == "cp: File exists\n"
+
+
+def program(home, *words: str, **streams) -> subprocess.CompletedProcess:
+    """Runs the program in a process of its own, since its streams are at stake."""
+    command = [sys.executable, "-m", "torchnotary", *words]
+    return subprocess.run(command, env=os.environ | {"TORCHNOTARY_HOME": str(home)}, **streams)
+
+
+def closed(*descriptors: int):
+    return lambda: [os.close(descriptor) for descriptor in descriptors]
+
+
+def test_a_reader_that_has_gone_away_is_no_verdict(home):
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ended = program(home, "keys", "list", stdout=write, stderr=subprocess.PIPE)
+    finally:
+        os.close(write)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_streams_that_are_closed_lead_nowhere(home):
+    ended = program(home, "keys", "new", preexec_fn=closed(0, 1, 2))
+    assert ended.returncode == 0 and (home / "keys" / "signing.pem").stat().st_size == 119
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_result_that_cannot_be_written_is_no_verdict(home, both):
+    with open("/dev/full", "w") as full:
+        errors = full if both else subprocess.PIPE
+        ended = program(home, "keys", "list", "--json", stdout=full, stderr=errors)
+    assert ended.returncode == 2
+    assert both or ended.stderr.startswith(b"No space left on device\nNext: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -49,8 +50,9 @@ def exactly(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Says something beside the result, on stderr."""
-    print(_clean(text), file=sys.stderr)
+    """Says something beside the result, on stderr; where that fails, the exit code remains."""
+    with suppress(OSError):
+        print(_clean(text), file=sys.stderr)
 
 
 def _clean(text: Any) -> str:
@@ -85,9 +87,11 @@ def report(error: Exception, as_json: bool) -> int:
     message, next_step, code = _read(error)
     if as_json:
         document = {"error": message, "exit_code": code, "next": [next_step], "type": "error/1"}
-        result(None, document, True)
-    else:
-        note(with_next(message, [next_step]))
+        with suppress(OSError):  # it is stdout that fails, which stderr may say
+            result(None, document, True)
+            sys.stdout.flush()
+            return code
+    note(with_next(message, [next_step]))
     return code
 
 
