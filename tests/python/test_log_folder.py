@@ -302,9 +302,10 @@ def test_times_are_compared_in_utc():
         ("2026-11-21T10:02:03Z", "2026-11-21T10:02:03.000000Z"),
         ("2026-11-21T10:02:03.123456+02:00", "2026-11-21T08:02:03.123456Z"),
         ("2026-11-21 23:00:00-02:00", "2026-11-22T01:00:00.000000Z"),
+        ("0226-11-21", "0226-11-21T00:00:00.000000Z"),
     ]:
         assert normal_time(text) == expected
-    for wrong in ("", "yesterday", "2026-13-01", "10:02"):
+    for wrong in ("", "yesterday", "2026-13-01", "10:02", "0001-01-01T00:00:00+14:00"):
         with pytest.raises(NotaryError, match="not a time"):
             normal_time(wrong)
 

@@ -18,8 +18,6 @@ from .private import PrivateEntry, PrivateReader, database_path
 from .proofs import TlogProof
 from .store import Ambiguous, LogReader, StoredEntry
 
-_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-
 
 class LogFolder:
     """A folder of logs; nothing in it is changed, and it need not exist."""
@@ -119,13 +117,15 @@ def normal_time(text: str) -> str:
     """A time in the form the log keeps and sorts: UTC with microseconds and a Z."""
     try:
         parsed = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
-    except ValueError:
+        if parsed.tzinfo is None:
+            parsed = parsed.replace(tzinfo=timezone.utc)
+        utc = parsed.astimezone(timezone.utc).replace(tzinfo=None)
+        # Not strftime, which writes the year 226 with three digits, to be sorted behind 2026.
+        return utc.isoformat(timespec="microseconds") + "Z"
+    except (ValueError, OverflowError):
         raise NotaryError(
             f"not a time: {brief(text)}", next_step="write it as 2026-11-21 or 2026-11-21T10:02:03Z"
         ) from None
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=timezone.utc)
-    return parsed.astimezone(timezone.utc).strftime(_TIME)
 
 
 def _bundle(log: LogReader, entry: StoredEntry) -> dict[str, Any]:
