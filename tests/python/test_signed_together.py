@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import shutil
 import sqlite3
+import threading
 
 import pytest
 import torch
@@ -255,6 +256,31 @@ def test_whoever_asks_for_a_record_gets_it_signed_at_once(tmp_path):
         entry = writer.submit(job).wait(60)
         bundle = Bundle.from_json(LogFolder(tmp_path / "log").bundle(entry.record_id))
     assert bundle.batch is None  # one alone needs no batch
+
+
+def test_whoever_waits_for_more_than_a_batch_waits_for_nothing_else(tmp_path, monkeypatch):
+    """What is left of a batch that was cut is stored at once too, however few are left."""
+    monkeypatch.setattr(committer, "BATCH_JOBS", 8)
+    monkeypatch.setattr(committer, "GATHER_TOGETHER_SECONDS", 600)
+    started, go_on = threading.Event(), threading.Event()
+
+    class Slow(RecordJob):
+        def build(self, origin):
+            started.set()
+            go_on.wait(60)
+            return super().build(origin)
+
+    with LogWriter.open(tmp_path / "log") as writer:
+        writer.submit(Slow(0))
+        assert started.wait(60)
+        tickets = []
+        for number in range(1, 19):
+            job = RecordJob(number)
+            job.sign_every = 6
+            tickets.append(writer.submit(job))
+        threading.Timer(0.05, go_on.set).start()
+        writer.flush(timeout=60)
+        assert all(ticket.settled for ticket in tickets)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1025, 2.0, True, "10"])

@@ -144,11 +144,14 @@ class Committer:
         if lacking or gather:
             self._awaited.wait(GATHER_TOGETHER_SECONDS if lacking else GATHER_SECONDS)
         self._awaited.clear()
-        most, self._taken = self._most(together), 0
+        urgent, self._urgent = self._urgent, False
+        most, self._taken = self._most(together, urgent), 0
         batch: list[Ticket] = []
         while item is not None:
             batch.append(item)
             if len(batch) >= most:
+                if urgent:
+                    self.hurry()  # what somebody waits for may come after
                 return batch, False
             try:
                 item = self.queue.get_nowait()
@@ -156,10 +159,9 @@ class Committer:
                 return batch, False
         return batch, True
 
-    def _most(self, together: int) -> int:
+    def _most(self, together: int, urgent: bool) -> int:
         """How many tickets to take: where nobody waits, what would be signed with others to come
         is left to them."""
-        urgent, self._urgent = self._urgent, False
         queued = self.queue.qsize() + 1
         if urgent or queued < together:
             return BATCH_JOBS
