@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -61,6 +62,10 @@ class RecordJob:
                     "record": {"blind": os.urandom(8).hex(), "labels": labels},
                     "time": {"end": TIME, "start": TIME},
                 },
+                "subject": [
+                    {"digest": {"sha256": hashlib.sha256(data).hexdigest()}, "name": name}
+                    for name, data in sorted(self.files.items())
+                ],
             }
         )
         private = PrivateParts(os.urandom(32), b"digests", self.files, self.evidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import stat
@@ -146,6 +147,29 @@ def test_a_log_with_other_tables_than_a_log_has_is_refused_unread(folder, script
 def test_a_private_store_of_any_content_is_damage_that_is_named(folder, sql):
     _edit(folder, sql, private=True)
     assert check_folder(folder).problems
+
+
+PRIVATE = [
+    ("DELETE FROM record_files WHERE number = 2", [2], "file inputs.jsonl is missing"),
+    ("DELETE FROM record_files", [0], "file inputs.jsonl is missing"),
+    ("UPDATE record_files SET name = 'x' WHERE number = 3", [3], "file inputs.jsonl is missing"),
+    (
+        f"INSERT INTO files VALUES (9, x'{hashlib.sha256().hexdigest()}', 0);"
+        " UPDATE record_files SET file = 9 WHERE number = 1",
+        [1],
+        "file inputs.jsonl is not the signed one",
+    ),
+    ("UPDATE records SET secret = x'00' WHERE number = 2", [2], "secret or digests are damaged"),
+    ("UPDATE records SET digests = 5 WHERE number = 2", [2], "secret or digests are damaged"),
+]
+
+
+@pytest.mark.parametrize(("sql", "entries", "what"), PRIVATE)
+def test_private_parts_that_are_not_the_records_are_named(folder, sql, entries, what):
+    _edit(folder, sql, private=True)
+    problems = check_folder(folder).problems
+    assert [problem.index for problem in problems] == entries
+    assert all(what in problem.what for problem in problems)
 
 
 def test_a_log_that_claims_an_endless_size_is_refused(folder):

@@ -14,6 +14,7 @@ from pathlib import Path
 from .._core import extend_tree
 from ..errors import LogCorrupt, NotaryError
 from . import cosigned, tree
+from .check_files import wrong_files
 from .check_pages import EntryCheck, Page
 from .checkpoint import Checkpoint, SignedNote
 from .claim import log_folders
@@ -284,7 +285,11 @@ class _LogCheck:
 
     def _check_private(self, log: LogReader, private: PrivateReader) -> None:
         logged = "SELECT number, entry, record_id FROM records WHERE number >= ? AND number < ?"
+        for number in private.misshapen():
+            self.problem("its private secret or digests are damaged", *_place(log, number))
         for first in range(0, min(private.last_number() + 1, log.record_count()), _PAGE):
+            for index, record_id, what in wrong_files(log, private, first, first + _PAGE):
+                self.problem(what, index, record_id)
             if (
                 private.joined_ids(first, first + _PAGE)
                 == log.query(JOINED_IDS, first, first + _PAGE)[0]

@@ -161,6 +161,26 @@ class PrivateReader:
             "SELECT id, sha256 FROM files WHERE id > ? ORDER BY id LIMIT ?", after, count
         )
 
+    def file_digests(self, first: int, last: int) -> dict[int, dict[str, bytes | None]]:
+        """The SHA-256 of the files of records ``first`` to ``last`` - 1 by number and name, None
+        where a file is missing."""
+        sql = (
+            "SELECT r.number, r.name, f.sha256 FROM record_files r"
+            " LEFT JOIN files f ON f.id = r.file WHERE r.number >= ? AND r.number < ?"
+        )
+        found: dict[int, dict[str, bytes | None]] = {}
+        for number, name, sha256 in self._rows(sql, first, last):
+            found.setdefault(number, {})[name] = sha256
+        return found
+
+    def misshapen(self) -> list[int]:
+        """The numbers of records whose secret or digests cannot be what they were."""
+        sql = (
+            "SELECT number FROM records WHERE typeof(secret) <> 'blob' OR length(secret) <> 32"
+            " OR typeof(digests) <> 'blob' ORDER BY number"
+        )
+        return [number for (number,) in self._rows(sql)]
+
     def users(self, file: int) -> list[tuple[int, str]]:
         """The (number, name) under which records refer to a file."""
         return self._rows(
