@@ -21,7 +21,9 @@ from ..keys import MAX_PEM_BYTES
 # The hash belongs to the curve (Sigstore's protobuf-specs, PublicKeyDetails).
 _HASHES = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384, "secp521r1": hashes.SHA512}
 _MAKE_ONE = "make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE"
-_PUBLIC_OF = "its public key: openssl pkey -in PRIVATE.pem -pubout -out PUBLIC.pem"
+_PUBLIC_OF = (
+    "give the public key of whoever signed it: openssl pkey -in PRIVATE.pem -pubout -out PUBLIC.pem"
+)
 
 
 class EcPublicKey:
