@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         pip = [sys.executable, "-m", "pip", "--python", options.python, "wheel", "-q"]
-        tree = ["-C", f"build-dir={options.build_dir}"] if options.build_dir else []
+        tree = ["--config-settings", f"build-dir={options.build_dir}"] if options.build_dir else []
         run(*pip, "--no-build-isolation", "--no-deps", *tree, "-w", scratch, HERE)
         (built,) = Path(scratch).glob("*.whl")
         run(sys.executable, "-m", "auditwheel", "repair", "--strip", "-w", options.dist, built)

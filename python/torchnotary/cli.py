@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TextIO
 
 import typer
 
@@ -96,7 +97,11 @@ def main() -> None:
         code = _unseen()
     except OSError as error:
         code = report(error, False)
-        _let_go_of_stdout()
+        _let_go_of(sys.stdout)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _let_go_of(sys.stderr)
     sys.exit(code)
 
 
@@ -120,13 +125,13 @@ def _plain(words: list[str]) -> Callable[[], None] | None:
 def _unseen() -> int:
     """The exit code where the reader has gone away, as `head` does: what was found is not known to
     have been seen."""
-    _let_go_of_stdout()
+    _let_go_of(sys.stdout)
     return 128 + signal.SIGPIPE
 
 
-def _let_go_of_stdout() -> None:
-    """Stdout leads nowhere from now on; Python must not complain at exit either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _let_go_of(stream: TextIO) -> None:
+    """The stream leads nowhere from now on; Python must not complain at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _describe() -> None:

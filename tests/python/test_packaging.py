@@ -66,8 +66,8 @@ def bare_python(tmp_path_factory) -> Path:
         pytest.skip(f"no package index to install build tools from: {got.stderr[-200:]}")
     built = pip(
         *(python, "install", "-q", "--no-deps", "--no-build-isolation"),
-        *("-C", f"build-dir={BUILD_TREE}"),
-        *("-C", f"cmake.define.pybind11_DIR={pybind11.get_cmake_dir()}"),
+        *("--config-settings", f"build-dir={BUILD_TREE}"),
+        *("--config-settings", f"cmake.define.pybind11_DIR={pybind11.get_cmake_dir()}"),
         ROOT,
     )
     assert built.returncode == 0, built.stdout + built.stderr

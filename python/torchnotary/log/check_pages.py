@@ -171,16 +171,17 @@ class EntryCheck:
             if one is None:
                 continue
             predicate = one.predicate
+            record, code = predicate.record, predicate.code
             record_id = ids[32 * place : 32 * place + 32]
+            shown = labels.get(number + place, _NONE) if labels else _NONE
             # What is right is passed over here, at the cost of a few comparisons.
             if (
                 predicate.time.start == time
-                and predicate.name == name
-                and predicate.record.labels == labels.get(number + place, _NONE)
-                and follows(predicate.record, record_id)
+                and record.labels == shown
+                and (code is None or code.callable == name)
+                and follows(record, record_id)
             ):
                 continue
-            shown = labels.get(number + place, _NONE)
             self._check_listing(entry, record_id, (time, name), predicate, shown)
 
     # By rows

@@ -245,12 +245,25 @@ def _renamed(name: bytes) -> Callable[[bytes], bytes]:
 
 
 def _zip64(tnr: bytes) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, data in _members(tnr):
-            with archive.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as member:
-                member.write(data)
-    return stream.getvalue()
+    # By hand: what zipfile writes depends on the version of Python.
+    body, entries, unknown = b"", b"", 2**32 - 1
+    for name, data in _members(tnr):
+        raw, crc, size = name.encode(), zlib.crc32(data), len(data)
+        extra = struct.pack("<HHQQ", 1, 16, size, size)
+        entries += _CENTRAL + struct.pack("<HHHHHHI", 3 << 8 | 45, 45, 0, 0, 0, 0x21, crc)
+        entries += struct.pack(
+            "<IIHHHHHII", size, size, len(raw), 0, 0, 0, 0, 0o100644 << 16, len(body)
+        )
+        entries += raw
+        body += _LOCAL + struct.pack("<HHHHHI", 45, 0, 0, 0, 0x21, crc)
+        body += struct.pack("<IIHH", unknown, unknown, len(raw), len(extra)) + raw + extra + data
+    count = len(_members(tnr))
+    return (
+        body
+        + entries
+        + _END
+        + struct.pack("<HHHHIIH", 0, 0, count, count, len(entries), len(body), 0)
+    )
 
 
 def _zip64_end(tnr: bytes) -> bytes:
