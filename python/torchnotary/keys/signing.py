@@ -5,6 +5,7 @@ but takes it from ``TORCHNOTARY_KEY_PASSPHRASE`` or ``TORCHNOTARY_KEY_PASSPHRASE
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -190,9 +191,22 @@ def is_encrypted(pem: bytes) -> bool:
 def public_of(pem: bytes, ask: Ask | None = None) -> PublicKey:
     """The public half of a signing key's PEM; of an encrypted one it is read from the block beside
     it where there is one, so that no passphrase is needed. Raises as `SigningKey.from_pem`."""
-    if is_encrypted(pem) and b"BEGIN PUBLIC KEY" in pem:
-        return PublicKey.from_block(pem)
-    return SigningKey.from_pem(pem, ask).public
+    if is_encrypted(pem):
+        if b"BEGIN PUBLIC KEY" in pem:
+            return PublicKey.from_block(pem)
+        return SigningKey.from_pem(pem, ask).public
+    # Every verification asks for the user's own keys, and parsing a private one takes as long as a
+    # signature; what was parsed is known by its digest, so that no secret is kept.
+    digest = hashlib.sha256(pem).digest()
+    if digest not in _public_halves:
+        if len(_public_halves) >= _MOST_HALVES:
+            _public_halves.clear()
+        _public_halves[digest] = SigningKey.from_pem(pem, ask).public
+    return _public_halves[digest]
+
+
+_MOST_HALVES = 64
+_public_halves: dict[bytes, PublicKey] = {}
 
 
 def environment_passphrase() -> bytes | None:
