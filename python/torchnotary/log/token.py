@@ -113,8 +113,12 @@ class Custody:
         data = Token(self._place, size, root.hex()).encode()
         descriptor = os.open(self._token_path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            if os.pwrite(descriptor, data, 0) != len(data):
-                raise OSError(f"the log's token {self._token_path} was written in part only")
+            done = 0
+            while done < len(data):  # a write may be cut short, and half a token fits no log
+                written = os.pwrite(descriptor, data[done:], done)
+                if written == 0:
+                    raise OSError(f"the log's token {self._token_path} was written in part only")
+                done += written
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
