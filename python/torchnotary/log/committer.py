@@ -181,7 +181,7 @@ class Committer:
         weight, origin = 0, ""
         for ticket in batch:
             if ticket.job is None:
-                self._commit(built)
+                self._commit(built, origin)
                 built, weight = [], 0
                 ticket.settle(None)
                 continue
@@ -207,17 +207,19 @@ class Committer:
             if private is not None:
                 weight += private.nbytes
             if weight >= BATCH_BYTES:
-                self._commit(built)
+                self._commit(built, origin)
                 built, weight = [], 0
-        self._commit(built)
+        self._commit(built, origin)
 
-    def _commit(self, built: list[_Built]) -> None:
+    def _commit(self, built: list[_Built], origin: str) -> None:
         """Stores records together and settles their tickets; a failure fails all of them."""
         if not built:
             return
         try:
+            # Signing takes most of the time, and a fork need not wait for it.
+            entries = [_signed(group, origin) for group in _groups(built)]
             with forks.gate:
-                refs = self._store(built)
+                refs = self._store(built, entries)
         except BaseException as error:
             with forks.gate:
                 self._release()
@@ -228,11 +230,10 @@ class Committer:
         for one, ref in zip(built, refs, strict=True):
             one.ticket.settle(ref)
 
-    def _store(self, built: list[_Built]) -> list[EntryRef]:
+    def _store(self, built: list[_Built], entries: list[Entry]) -> list[EntryRef]:
         if self.claimed is None or not self.claimed.is_intact():
             raise FileNotFoundError(2, "the log was taken away while records were made for it")
         store, custody = self.claimed.store, self.claimed.custody
-        entries = [_signed(group, custody.origin) for group in _groups(built)]
         private = [
             (number, item.record_id, parts)
             for number, (_, item, parts, _, _) in enumerate(built, start=store.next_number)
