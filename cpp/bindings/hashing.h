@@ -44,19 +44,27 @@ inline py::bytes py_blake3(const py::buffer& data, const std::optional<py::buffe
 // Below a megabyte, starting threads costs more than they save.
 inline constexpr std::size_t kWorthThreads = std::size_t{1} << 20;
 
+// Contiguous buffers, held as long as this lives.
+struct Messages {
+  explicit Messages(const py::iterable& buffers) {
+    for (const py::handle object : buffers) {
+      bytes.push_back(held.emplace_back(object).bytes());
+      size += bytes.back().size();
+    }
+  }
+
+  std::deque<Buffer> held;
+  std::vector<Bytes> bytes;
+  std::size_t size = 0;  // of all of them
+};
+
 inline py::typing::List<py::bytes> py_blake3_many(const py::iterable& buffers,
                                                   std::size_t threads) {
-  std::deque<Buffer> held;
-  std::vector<Bytes> messages;
-  std::size_t size = 0;
-  for (const py::handle object : buffers) {
-    messages.push_back(held.emplace_back(object).bytes());
-    size += messages.back().size();
-  }
-  std::vector<Digest> digests(messages.size());
-  without_gil(size, [&] {
-    blake3_many(Blake3Mode::hash(), messages, digests.data(),
-                Threads(size < kWorthThreads ? 1 : threads));
+  const Messages messages(buffers);
+  std::vector<Digest> digests(messages.bytes.size());
+  without_gil(messages.size, [&] {
+    blake3_many(Blake3Mode::hash(), messages.bytes, digests.data(),
+                Threads(messages.size < kWorthThreads ? 1 : threads));
   });
   py::list results(digests.size());
   for (std::size_t i = 0; i < digests.size(); ++i) results[i] = to_bytes(digests[i]);
@@ -92,14 +100,8 @@ inline py::bytes sha256_of(const std::vector<Bytes>& messages, std::size_t size,
 
 inline py::bytes py_sha256_many(const py::iterable& buffers, const py::bytes& prefix,
                                 std::size_t threads) {
-  std::deque<Buffer> held;
-  std::vector<Bytes> messages;
-  std::size_t size = 0;
-  for (const py::handle object : buffers) {
-    messages.push_back(held.emplace_back(object).bytes());
-    size += messages.back().size();
-  }
-  return sha256_of(messages, size, prefix, threads);
+  const Messages messages(buffers);
+  return sha256_of(messages.bytes, messages.size, prefix, threads);
 }
 
 // The same of the lines of one buffer; the last one ends with the buffer.

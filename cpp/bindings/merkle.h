@@ -72,7 +72,7 @@ inline py::typing::Tuple<py::bytes, py::bytes> extend_tree(const py::buffer& lea
   std::vector<Digest> completed;
   without_gil(hashes.size() * kDigestSize, [&] {
     completed.reserve(hashes.size());
-    for (const Digest& hash : hashes) frontier.push(hash, completed);
+    for (const Digest& hash : hashes) frontier.push(hash, &completed);
   });
   return py::make_tuple(join_hashes(completed), join_hashes(frontier.roots()));
 }

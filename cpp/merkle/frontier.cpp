@@ -4,21 +4,11 @@
 
 namespace torchnotary::merkle {
 
-void Frontier::push(const Digest& leaf) {
+void Frontier::push(const Digest& leaf, std::vector<Digest>* completed) {
   Digest node = leaf;
   for (std::uint64_t n = size_; n & 1; n >>= 1) {
     node = node_hash(roots_.back(), node);
-    roots_.pop_back();
-  }
-  roots_.push_back(node);
-  ++size_;
-}
-
-void Frontier::push(const Digest& leaf, std::vector<Digest>& completed) {
-  Digest node = leaf;
-  for (std::uint64_t n = size_; n & 1; n >>= 1) {
-    node = node_hash(roots_.back(), node);
-    completed.push_back(node);
+    if (completed != nullptr) completed->push_back(node);
     roots_.pop_back();
   }
   roots_.push_back(node);

@@ -17,10 +17,9 @@ class Frontier {
   // of them as `size` has bits that are 1.
   Frontier(std::uint64_t size, std::vector<Digest> roots) : size_(size), roots_(std::move(roots)) {}
 
-  void push(const Digest& leaf);
-  // The same, and appends the roots of subtrees of two leaves and more that `leaf` completes,
-  // smallest first.
-  void push(const Digest& leaf, std::vector<Digest>& completed);
+  // Appends to `completed`, where it is given, the roots of subtrees of two leaves and more that
+  // `leaf` completes, smallest first.
+  void push(const Digest& leaf, std::vector<Digest>* completed = nullptr);
 
   std::uint64_t size() const { return size_; }
   const std::vector<Digest>& roots() const { return roots_; }
