@@ -3,22 +3,24 @@
 Each leaf is made again from its envelope, each node from its leaves, each checkpoint's root from
 the nodes; the log's own signatures, the predecessor it begins with, the token outside the folder,
 the place of each record in its stream and the private store are checked against them. One pass, in
-memory that does not grow with the log (but by the streams in it).
+memory that does not grow with the log (but by the streams in it); a thread of its own goes through
+the private store meanwhile.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 from .._core import extend_tree
 from ..errors import LogCorrupt, NotaryError
 from . import cosigned, tree
-from .check_files import wrong_files
 from .check_pages import EntryCheck, Page
+from .check_private import wrong_private_parts
 from .checkpoint import Checkpoint, SignedNote
 from .claim import log_folders
-from .private import JOINED_IDS, PrivateReader, database_path
 from .store import LogReader, id_row
 from .streams import Streams
 from .token import Custody, Token
@@ -129,12 +131,17 @@ class _LogCheck:
             self._origins[log.origin] = self._path
             if not log.origin.rpartition("/")[2].startswith(self._path.name.rpartition("-")[2]):
                 self.problem(f"the folder's name is not the one of {log.origin}")
-            self._check_entries(log)
-            for what in cosigned.problems(log):
-                self.problem(what)
-            if database_path(self._path).exists():
-                with PrivateReader.open(self._path) as private:
-                    self._check_private(log, private)
+            given_up = Event()
+            with ThreadPoolExecutor(1, "torchnotary-check-private") as beside:
+                private = beside.submit(wrong_private_parts, self._path, given_up)
+                try:
+                    self._check_entries(log)
+                    for what in cosigned.problems(log):
+                        self.problem(what)
+                    for what, index, record_id in private.result():
+                        self.problem(what, index, record_id)
+                finally:
+                    given_up.set()
 
     def _check_entries(self, log: LogReader) -> None:
         """Recomputes leaves, nodes and checkpoints, as far as no entry is missing."""
@@ -283,42 +290,8 @@ class _LogCheck:
             if signed.size > log.size() or log.root(signed.size) != signed.root:
                 self.problem(f"{path.name} is not the log this one goes on from any more", index)
 
-    def _check_private(self, log: LogReader, private: PrivateReader) -> None:
-        logged = "SELECT number, entry, record_id FROM records WHERE number >= ? AND number < ?"
-        for number in private.misshapen():
-            self.problem("its private secret or digests are damaged", *_place(log, number))
-        for first in range(0, min(private.last_number() + 1, log.record_count()), _PAGE):
-            for index, record_id, what in wrong_files(log, private, first, first + _PAGE):
-                self.problem(what, index, record_id)
-            if (
-                private.joined_ids(first, first + _PAGE)
-                == log.query(JOINED_IDS, first, first + _PAGE)[0]
-            ):
-                continue
-            theirs = private.ids(first, first + _PAGE)
-            for number, index, record_id in log.query(logged, first, first + _PAGE):
-                if theirs.get(number, record_id) != record_id:
-                    self.problem("its private parts are another record's", index, record_id)
-        for number, name in private.dangling():
-            self.problem(f"its private file {name} is missing", *_place(log, number))
-        last = 0
-        while files := private.files(last, _PAGE):
-            for file, sha256 in files:
-                try:
-                    private.content(file, sha256)
-                except LogCorrupt:
-                    for number, name in private.users(file):
-                        self.problem(f"its private file {name} is damaged", *_place(log, number))
-            last = files[-1][0]
-
 
 def _checkpoints(log: LogReader, first: int, last: int) -> dict[int, str]:
     """The notes of the checkpoints of more than ``first`` and up to ``last`` entries, by size."""
     sql = "SELECT size, note FROM checkpoints WHERE size > ? AND size <= ?"
     return dict(log.query(sql, first, last))
-
-
-def _place(log: LogReader, number: int) -> tuple[int | None, bytes | None]:
-    """The entry and the id of a record, as far as they are known."""
-    rows = log.query("SELECT entry, record_id FROM records WHERE number = ?", number)
-    return rows[0] if rows else (None, None)

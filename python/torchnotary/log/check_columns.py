@@ -16,19 +16,17 @@ from .store import LogReader
 PAGE_RECORDS = 4096
 # group_concat joins blobs byte by byte, in the order of the rows; a value that is NULL is left out.
 # Of all that SQLite stores only a blob is not less than the empty one.
-_SHAPE = (
+_ENTRIES = (
     "SELECT count(*), min(idx), max(idx), min(first - idx), max(first - idx), min(count),"
-    " max(count), count(payload) FROM entries WHERE idx >= ? AND idx < ?"
+    " max(count), count(payload),"
+    " CAST(group_concat(leaf, char(10)) AS BLOB), CAST(group_concat(signature, '') AS BLOB),"
+    " min(length(signature)), max(length(signature)), min(signer), max(signer), count(signer),"
+    " sum(leaf >= x'' AND signature >= x'') FROM entries WHERE idx >= ? AND idx < ?"
 )
 _BATCHES = (
     "SELECT group_concat(first), group_concat(count),"
     " CAST(group_concat(ifnull(payload, x''), char(10)) AS BLOB), sum(ifnull(payload, x'') >= x'')"
     " FROM entries WHERE idx >= ? AND idx < ?"
-)
-_ENTRIES = (
-    "SELECT CAST(group_concat(leaf, char(10)) AS BLOB), CAST(group_concat(signature, '') AS BLOB),"
-    " min(length(signature)), max(length(signature)), min(signer), max(signer), count(signer),"
-    " sum(leaf >= x'' AND signature >= x'') FROM entries WHERE idx >= ? AND idx < ?"
 )
 _LENGTHS = (
     "SELECT group_concat(length(signature)), group_concat(signer) FROM entries"
@@ -95,8 +93,8 @@ def read_labels(log: LogReader, first: int, last: int) -> dict[int, dict[str, st
 
 
 def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
-    (shape,) = log.query(_SHAPE, first, first + limit)
-    size, low, high, *numbering, fewest, most, statements = shape
+    (row,) = log.query(_ENTRIES, first, first + limit)
+    (size, low, high, *numbering, fewest, most, statements), signed = row[:8], row[8:]
     _require(size > 0 and (low, high) == (first, first + size - 1))
     batches, last = None, number + size
     if statements or fewest != 1 or most != 1:
@@ -115,7 +113,7 @@ def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
     total, low, high, *owning, ids, times, names, payloads, whole = records
     _require(total == whole == last - number and (low, high) == (number, last - 1))
     _require(len(ids) == 32 * total and (batches or owning == [first - number] * 2))
-    leaves, signatures, signers = _signed(log, first, size)
+    leaves, signatures, signers = _signed(log, first, size, signed)
     begin, end = tree.node_count(first), tree.node_count(first + size)
     (nodes,) = log.query(_NODES, begin, end)[0]
     times, names = times.split(","), names.split("\n")
@@ -147,9 +145,10 @@ def _batches(log: LogReader, first: int, number: int, size: int) -> list[tuple[i
     return list(zip(counts, statements, strict=True))
 
 
-def _signed(log: LogReader, first: int, size: int) -> tuple[bytes, list[bytes], list[int] | int]:
+def _signed(
+    log: LogReader, first: int, size: int, row: tuple
+) -> tuple[bytes, list[bytes], list[int] | int]:
     """Leaves, signatures and signers."""
-    (row,) = log.query(_ENTRIES, first, first + size)
     leaves, signatures, shortest, longest, signer, last_signer, signers, whole = row
     _require(whole == signers == size)
     if shortest == longest and signer == last_signer:
