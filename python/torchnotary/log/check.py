@@ -21,7 +21,7 @@ from .check_pages import EntryCheck, Page
 from .check_private import wrong_private_parts
 from .checkpoint import Checkpoint, SignedNote
 from .claim import log_folders
-from .store import LogReader, id_row
+from .store import LogReader, id_rows
 from .streams import Streams
 from .token import Custody, Token
 
@@ -265,7 +265,8 @@ class _LogCheck:
             for last, index, record_id in rows:
                 if type(record_id) is not bytes or len(record_id) != 32:
                     continue  # named already
-                if not log.query(_ID, *id_row(last, record_id))[0][0]:
+                (row,) = id_rows(last, [record_id])
+                if not log.query(_ID, *row)[0][0]:
                     self.problem(f"record {last} is not found by its id", index, record_id)
                     all_found = False
         if all_found:

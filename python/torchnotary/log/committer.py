@@ -17,17 +17,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+
+import msgspec
 
 from ..errors import NotaryError
-from ..keys import SigningKey
 from ..statement import envelope as dsse
 from ..statement.batch import BatchStatement
 from . import forks, termination
 from .checkpoint import Checkpoint
 from .claim import Claim, claim
-from .jobs import EntryRef, Ticket
-from .private import PrivateParts
+from .jobs import EntryRef, Prepared, Ticket
 from .store import Entry, Item
 
 QUEUE_JOBS = 4096
@@ -195,17 +194,16 @@ class Committer:
                     ticket.settle(None, _explained(error, self.folder))
                     continue
             try:
-                payload, signer, time, name, labels, private, together = ticket.job.build(origin)
-                dsse.check_size(payload)
-                record_id = hashlib.sha256(payload).digest()
+                prepared = ticket.job.build(origin)
+                dsse.check_size(prepared.payload)
+                record_id = hashlib.sha256(prepared.payload).digest()
             except BaseException as error:
                 # Not even a SystemExit may end the thread others wait for.
                 ticket.settle(None, error)
                 continue
-            item = Item(payload, record_id, time, name, labels)
-            built.append(_Built(ticket, item, private, signer, together))
-            if private is not None:
-                weight += private.nbytes
+            built.append(_Built(ticket, record_id, prepared))
+            if prepared.private is not None:
+                weight += prepared.private.nbytes
             if weight >= BATCH_BYTES:
                 self._commit(built, origin)
                 built, weight = [], 0
@@ -235,9 +233,9 @@ class Committer:
             raise FileNotFoundError(2, "the log was taken away while records were made for it")
         store, custody = self.claimed.store, self.claimed.custody
         private = [
-            (number, item.record_id, parts)
-            for number, (_, item, parts, _, _) in enumerate(built, start=store.next_number)
-            if parts is not None
+            (number, one.record_id, one.prepared.private)
+            for number, one in enumerate(built, start=store.next_number)
+            if one.prepared.private is not None
         ]
         if private:
             self.claimed.private.put(private)
@@ -270,24 +268,28 @@ class Committer:
                 claimed.release()
 
 
-class _Built(NamedTuple):
+class _Built(msgspec.Struct, frozen=True, gc=False):
     """A ticket with what its job prepared."""
 
     ticket: Ticket
-    item: Item
-    private: PrivateParts | None
-    signer: SigningKey
-    together: int
+    record_id: bytes
+    prepared: Prepared
+
+    @property
+    def item(self) -> Item:
+        said = self.prepared
+        return Item(said.payload, self.record_id, said.time, said.name, said.labels)
 
 
 def _groups(built: list[_Built]) -> Iterator[list[_Built]]:
     """What is signed together: neighbours of one signer, as many as they ask for."""
     start = 0
     while start < len(built):
-        *_, signer, together = built[start]
-        group = built[start : start + together]
+        first = built[start].prepared
+        group = built[start : start + first.sign_every]
         for place, one in enumerate(group):
-            if one.signer is not signer or one.together != together:
+            said = one.prepared
+            if said.signer is not first.signer or said.sign_every != first.sign_every:
                 del group[place:]
                 break
         yield group
@@ -296,7 +298,7 @@ def _groups(built: list[_Built]) -> Iterator[list[_Built]]:
 
 def _signed(group: list[_Built], origin: str) -> Entry:
     """The entry of a group: the record itself where it is one, else a signed batch."""
-    signer, items = group[0].signer, [one.item for one in group]
+    signer, items = group[0].prepared.signer, [one.item for one in group]
     payload = items[0].payload
     if len(items) > 1:
         payload = BatchStatement.of([item.record_id.hex() for item in items], origin).payload

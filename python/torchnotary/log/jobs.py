@@ -7,14 +7,20 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from ..errors import NotaryError
 from ..keys import SigningKey
 from .private import PrivateParts
 
+# What is made for every record and waits in the queue is unknown to the cyclic garbage collector
+# (``gc=False``: none of it refers back): thousands of objects that live on for a while make it go
+# through all others of the process, torch's included, once a second.
 
-class Prepared(NamedTuple):
+
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """What a job wants stored: the statement's bytes, who signs them, and what is kept beside.
 
     ``sign_every`` is how many such records, in their order, may be put under one signature.
@@ -48,7 +54,7 @@ class Job(Protocol):
     def failed(self, error: BaseException) -> None: ...
 
 
-class EntryRef(NamedTuple):
+class EntryRef(msgspec.Struct, frozen=True, gc=False):
     """Where a record went: entry ``index`` of the log in the folder ``log``."""
 
     record_id: str

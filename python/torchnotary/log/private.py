@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+
+import msgspec
 
 from ..errors import LogCorrupt
 from . import database
@@ -33,7 +34,7 @@ CREATE INDEX record_files_by_file ON record_files (file);
 """
 
 
-class PrivateParts(NamedTuple):
+class PrivateParts(msgspec.Struct, frozen=True, gc=False):
     """What a record keeps for its maker: the 32-byte secret its salts derive from, its unsalted
     digests (as the recorder encodes them), files by name, and the kept tensors as ``evidence``.
     """
@@ -232,12 +233,11 @@ class PrivateStore(PrivateReader):
         with database.transaction(self._connection, self._shared.clear):
             records, files = [], []
             for number, record_id, part in parts:
-                secret, digests, named, evidence = part
-                records.append((number, record_id, secret, digests))
-                if named:
-                    files += [(number, name, self._file(data)) for name, data in named.items()]
-                if evidence is not None:
-                    files.append((number, "evidence.safetensors", self._file(evidence)))
+                records.append((number, record_id, part.secret, part.digests))
+                if part.files:
+                    files += [(number, name, self._file(data)) for name, data in part.files.items()]
+                if part.evidence is not None:
+                    files.append((number, "evidence.safetensors", self._file(part.evidence)))
             database.insert(self._connection, "records", records)
             database.insert(self._connection, "record_files", files)
 

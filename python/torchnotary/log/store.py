@@ -9,9 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from .. import merkle
 from .._core import sha256_lines
@@ -48,7 +51,7 @@ _PAGE = 1000
 # Tree positions must fit SQLite's integers.
 _MAX_ENTRIES = 2**61
 BUCKET_BITS = 15
-_SIGNED = Struct(">q")
+_PREFIX = Struct(">q24x")
 _ROW = (
     "SELECT r.number, r.entry, r.record_id, r.time, r.name, r.payload, s.spki, e.first, e.count,"
     " e.signature, e.payload FROM records r LEFT JOIN entries e ON e.idx = r.entry"
@@ -71,7 +74,7 @@ class Ambiguous(NotaryError):
         return cls(f"two records begin with {record_id}", next_step="give more digits of the id")
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """A record to append: its statement, the SHA-256 of that, and what it can be found by."""
 
     payload: bytes
@@ -81,7 +84,7 @@ class Item(NamedTuple):
     labels: Mapping[str, str]
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What was signed: one record (whose payload the envelope has), or a batch of them."""
 
     envelope: Envelope
@@ -442,8 +445,9 @@ class _Rows:
         if not entries:
             return
         index, number = frontier.size, self.next_number
-        payloads, signatures, signers, columns = [], [], [], []
-        for (envelope, key, items), signer in entries:
+        payloads, signatures, signers, columns, ids = [], [], [], [], []
+        for entry, signer in entries:
+            envelope, items = entry.envelope, entry.items
             ((_, signature),) = envelope.signatures
             if envelope.payload is items[0].payload:
                 signed = None
@@ -452,15 +456,17 @@ class _Rows:
                 signed = envelope.payload
                 payloads.append(bytes.fromhex(envelope.record_id))
             signatures.append(signature)
-            signers.append(key.fingerprint)
+            signers.append(entry.signer.fingerprint)
             columns.append((signer, number, len(items), signature, signed))
-            for payload, record_id, time, name, labels in items:
-                self._records.append((number, index, record_id, time, name, payload))
-                self._ids.append(id_row(number, record_id))
-                if labels:
-                    self._labels.extend((key, value, number) for key, value in labels.items())
+            for item in items:
+                ids.append(item.record_id)
+                row = (number, index, item.record_id, item.time, item.name, item.payload)
+                self._records.append(row)
+                if item.labels:
+                    self._labels.extend((key, value, number) for key, value in item.labels.items())
                 number += 1
             index += 1
+        self._ids += id_rows(self.next_number, ids)
         self.next_number = number
         leaves = entry_leaves(b"".join(payloads), signatures, "".join(signers))
         self.add_leaves(frontier, leaves, columns)
@@ -485,14 +491,19 @@ class _Rows:
         database.insert(connection, "labels", self._labels)
 
 
-def id_row(number: int, record_id: bytes) -> tuple[int, int, int]:
-    """By what a record is found by its id: its bucket, the id's prefix, its number."""
-    return number >> BUCKET_BITS, _prefix(record_id), number
+def id_rows(first: int, record_ids: Sequence[bytes]) -> Iterator[tuple[int, int, int]]:
+    """By what the records from number ``first`` on are found by their ids: bucket, prefix, number.
+
+    A prefix is an id's first 8 bytes as the signed integer that SQLite keeps.
+    """
+    numbers = range(first, first + len(record_ids))
+    prefixes = chain.from_iterable(_PREFIX.iter_unpack(b"".join(record_ids)))
+    return zip(map(BUCKET_BITS.__rrshift__, numbers), prefixes, numbers, strict=True)
 
 
 def _prefix(record_id: bytes) -> int:
-    """An id's first 8 bytes as the signed integer that SQLite keeps."""
-    return _SIGNED.unpack_from(record_id)[0]
+    ((_, prefix, _),) = id_rows(0, [record_id])
+    return prefix
 
 
 def _signed_ranges(low: bytes, high: bytes) -> list[tuple[int, int]]:
