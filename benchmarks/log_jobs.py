@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -23,7 +22,7 @@ class Stream:
     def __init__(self, nbytes: int = NBYTES, sign_every: int = 1) -> None:
         self.key = SigningKey.generate()
         self.sign_every = sign_every
-        self._previous: bytes | None = None
+        self.previous: bytes | None = None
         self._number = 0
         self._head, self._tail = self._template(nbytes)
 
@@ -40,9 +39,8 @@ class Stream:
 
     def payload(self) -> bytes:
         """The next statement. Called on the writer's thread, in the order of submission."""
-        previous = b"null" if self._previous is None else b'"%b"' % self._previous
+        previous = b"null" if self.previous is None else b'"%b"' % self.previous
         payload = b'%b%b,"seq":%d%b' % (self._head, previous, self._number, self._tail)
-        self._previous = hashlib.sha256(payload).hexdigest().encode()
         self._number += 1
         return payload
 
@@ -60,7 +58,17 @@ class StreamJob:
         stream = self._stream
         private = PrivateParts(_SECRET, _DIGESTS)
         payload = stream.payload()
-        return Prepared(payload, stream.key, TIME, _NAME, {}, private, stream.sign_every)
+        prepared = Prepared(
+            payload,
+            TIME,
+            _NAME,
+            {},
+            signer=stream.key,
+            private=private,
+            sign_every=stream.sign_every,
+        )
+        stream.previous = prepared.record_id.hex().encode()
+        return prepared
 
     def done(self, record_id: str, index: int) -> None:
         pass

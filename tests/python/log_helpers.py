@@ -70,7 +70,7 @@ class RecordJob:
         )
         private = PrivateParts(os.urandom(32), b"digests", self.files, self.evidence)
         key = self.key or SigningKey.load_or_create()
-        return Prepared(payload, key, TIME, "score", labels, private)
+        return Prepared(payload, TIME, "score", labels, signer=key, private=private)
 
     def done(self, record_id: str, index: int) -> None:
         self.outcome = (record_id, index)

@@ -47,7 +47,15 @@ class Dated(RecordJob):
             data * 2000,
         )
         payload = canonical({"predicate": {"record": record, "time": time}})
-        return Prepared(payload, self.key, self.time, f"{mark}name", labels, parts, self.sign_every)
+        return Prepared(
+            payload,
+            self.time,
+            f"{mark}name",
+            labels,
+            signer=self.key,
+            private=parts,
+            sign_every=self.sign_every,
+        )
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ class CallJob:
             private=private,
             sign_every=stream.sign_every,
         )
-        stream.advance(hashlib.sha256(payload).hexdigest())
+        stream.advance(prepared.record_id.hex())
         self._advanced = True
         return prepared
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import os
 import sqlite3
 import sys
@@ -27,7 +26,7 @@ from . import forks, termination
 from .checkpoint import Checkpoint
 from .claim import Claim, claim
 from .jobs import EntryRef, Prepared, Ticket
-from .store import Entry, Item
+from .store import Entry
 
 QUEUE_JOBS = 4096
 QUEUE_BYTES = 2**30  # of values kept with the jobs
@@ -196,12 +195,11 @@ class Committer:
             try:
                 prepared = ticket.job.build(origin)
                 dsse.check_size(prepared.payload)
-                record_id = hashlib.sha256(prepared.payload).digest()
             except BaseException as error:
                 # Not even a SystemExit may end the thread others wait for.
                 ticket.settle(None, error)
                 continue
-            built.append(_Built(ticket, record_id, prepared))
+            built.append(_Built(ticket, prepared))
             if prepared.private is not None:
                 weight += prepared.private.nbytes
             if weight >= BATCH_BYTES:
@@ -233,7 +231,7 @@ class Committer:
             raise FileNotFoundError(2, "the log was taken away while records were made for it")
         store, custody = self.claimed.store, self.claimed.custody
         private = [
-            (number, one.record_id, one.prepared.private)
+            (number, one.prepared.record_id, one.prepared.private)
             for number, one in enumerate(built, start=store.next_number)
             if one.prepared.private is not None
         ]
@@ -272,13 +270,7 @@ class _Built(msgspec.Struct, frozen=True, gc=False):
     """A ticket with what its job prepared."""
 
     ticket: Ticket
-    record_id: bytes
     prepared: Prepared
-
-    @property
-    def item(self) -> Item:
-        said = self.prepared
-        return Item(said.payload, self.record_id, said.time, said.name, said.labels)
 
 
 def _groups(built: list[_Built]) -> Iterator[list[_Built]]:
@@ -298,7 +290,7 @@ def _groups(built: list[_Built]) -> Iterator[list[_Built]]:
 
 def _signed(group: list[_Built], origin: str) -> Entry:
     """The entry of a group: the record itself where it is one, else a signed batch."""
-    signer, items = group[0].prepared.signer, [one.item for one in group]
+    signer, items = group[0].prepared.signer, [one.prepared for one in group]
     payload = items[0].payload
     if len(items) > 1:
         payload = BatchStatement.of([item.record_id.hex() for item in items], origin).payload

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -152,19 +151,19 @@ def read(
         raise LogCorrupt(f"the log {path} is damaged: {error}", next_step=_CHECK) from error
 
 
-def insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple]) -> None:
-    """Inserts rows of one width, many by a statement: each statement lets go of the interpreter
-    and has to win it back."""
+def insert(connection: sqlite3.Connection, table: str, width: int, values: list[Any]) -> None:
+    """Inserts rows of ``width`` values, all in one list. Many go by a statement: each statement
+    lets go of the interpreter and has to win it back."""
     start = 0
     for count in _ROWS_A_STATEMENT:
-        if len(rows) - start < count:
+        size = width * count
+        if len(values) - start < size:
             continue
-        row = f"({','.join('?' * len(rows[0]))})"
+        row = f"({','.join('?' * width)})"
         sql = f"INSERT INTO {table} VALUES {','.join([row] * count)}"
-        while len(rows) - start >= count:
-            values = tuple(chain.from_iterable(rows[start : start + count]))
-            connection.execute(sql, values)
-            start += count
+        while len(values) - start >= size:
+            connection.execute(sql, values[start : start + size])
+            start += size
 
 
 def compact(connection: sqlite3.Connection, path: Path) -> None:

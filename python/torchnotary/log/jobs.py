@@ -14,23 +14,16 @@ import msgspec
 from ..errors import NotaryError
 from ..keys import SigningKey
 from .private import PrivateParts
-
-# What is made for every record and waits in the queue is unknown to the cyclic garbage collector
-# (``gc=False``: none of it refers back): thousands of objects that live on for a while make it go
-# through all others of the process, torch's included, once a second.
+from .store import Item
 
 
-class Prepared(msgspec.Struct, frozen=True, gc=False):
-    """What a job wants stored: the statement's bytes, who signs them, and what is kept beside.
+class Prepared(Item, kw_only=True, gc=False):
+    """What a job wants stored: a record, who signs it, and what is kept beside.
 
     ``sign_every`` is how many such records, in their order, may be put under one signature.
     """
 
-    payload: bytes
     signer: SigningKey
-    time: str
-    name: str
-    labels: dict[str, str]
     private: PrivateParts | None = None
     sign_every: int = 1
 

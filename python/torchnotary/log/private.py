@@ -233,13 +233,13 @@ class PrivateStore(PrivateReader):
         with database.transaction(self._connection, self._shared.clear):
             records, files = [], []
             for number, record_id, part in parts:
-                records.append((number, record_id, part.secret, part.digests))
-                if part.files:
-                    files += [(number, name, self._file(data)) for name, data in part.files.items()]
+                records += (number, record_id, part.secret, part.digests)
+                for name, data in part.files.items():
+                    files += (number, name, self._file(data))
                 if part.evidence is not None:
-                    files.append((number, "evidence.safetensors", self._file(part.evidence)))
-            database.insert(self._connection, "records", records)
-            database.insert(self._connection, "record_files", files)
+                    files += (number, "evidence.safetensors", self._file(part.evidence))
+            database.insert(self._connection, "records", 4, records)
+            database.insert(self._connection, "record_files", 3, files)
 
     def forget_from(self, number: int) -> None:
         """Erases what was kept for records that never got into the log."""

@@ -6,6 +6,7 @@ leaf and the nodes stay for ever; payloads, signatures, labels and names can be 
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,14 +75,23 @@ class Ambiguous(NotaryError):
         return cls(f"two records begin with {record_id}", next_step="give more digits of the id")
 
 
-class Item(msgspec.Struct, frozen=True, gc=False):
-    """A record to append: its statement, the SHA-256 of that, and what it can be found by."""
+# What is made for every record and waits in the queue is unknown to the cyclic garbage collector
+# (``gc=False``: none of it refers back): thousands of objects that live on for a while make it go
+# through all others of the process, torch's included, once a second.
+class Item(msgspec.Struct, gc=False):
+    """A record to append: its statement, and what it can be found by.
+
+    ``record_id``, the statement's SHA-256, is not asked for: it is computed.
+    """
 
     payload: bytes
-    record_id: bytes
     time: str
     name: str
     labels: Mapping[str, str]
+    record_id: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.record_id = hashlib.sha256(self.payload).digest()
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -101,8 +111,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         labels: Mapping[str, str] | None = None,
     ) -> Entry:
         """The entry of a record that is signed by itself."""
-        record_id = bytes.fromhex(envelope.record_id)
-        return cls(envelope, signer, (Item(envelope.payload, record_id, time, name, labels or {}),))
+        return cls(envelope, signer, (Item(envelope.payload, time, name, labels or {}),))
 
 
 @dataclass(frozen=True)
@@ -430,21 +439,22 @@ class LogStore(LogReader):
 
 
 class _Rows:
-    """The rows of one transaction, gathered so that each table is written at once."""
+    """The rows of one transaction, gathered so that each table is written at once: the values of
+    all rows of a table in one list."""
 
     def __init__(self, next_number: int) -> None:
         self.next_number = next_number
-        self._entries: list[tuple] = []
-        self._nodes: list[tuple] = []
-        self._records: list[tuple] = []
-        self._ids: list[tuple] = []
-        self._labels: list[tuple] = []
+        self._entries: list[Any] = []
+        self._nodes: list[Any] = []
+        self._records: list[Any] = []
+        self._ids: list[Any] = []
+        self._labels: list[Any] = []
 
     def add(self, frontier: tree.Frontier, entries: Sequence[tuple[Entry, int]]) -> None:
         """Entries, each with its signer's id in the store."""
         if not entries:
             return
-        index, number = frontier.size, self.next_number
+        index, number, records = frontier.size, self.next_number, self._records
         payloads, signatures, signers, columns, ids = [], [], [], [], []
         for entry, signer in entries:
             envelope, items = entry.envelope, entry.items
@@ -459,14 +469,16 @@ class _Rows:
             signers.append(entry.signer.fingerprint)
             columns.append((signer, number, len(items), signature, signed))
             for item in items:
-                ids.append(item.record_id)
-                row = (number, index, item.record_id, item.time, item.name, item.payload)
-                self._records.append(row)
-                if item.labels:
-                    self._labels.extend((key, value, number) for key, value in item.labels.items())
+                record_id = item.record_id
+                ids.append(record_id)
+                records += (number, index, record_id, item.time, item.name, item.payload)
+                for key, value in item.labels.items():
+                    self._labels += (key, value, number)
                 number += 1
             index += 1
-        self._ids += id_rows(self.next_number, ids)
+        # In the order of the index, which is written at fewer places then.
+        for row in sorted(id_rows(self.next_number, ids)):
+            self._ids += row
         self.next_number = number
         leaves = entry_leaves(b"".join(payloads), signatures, "".join(signers))
         self.add_leaves(frontier, leaves, columns)
@@ -478,17 +490,18 @@ class _Rows:
         index = frontier.size
         first = tree.node_count(index)
         for leaf, column in zip(leaves.split(b"\n"), columns, strict=True):
-            self._entries.append((index, leaf, *column))
+            self._entries += (index, leaf, *column)
             index += 1
         nodes = frontier.extend(sha256_lines(leaves, b"\0"))
-        self._nodes.extend(enumerate(nodes, start=first))
+        for position, node in enumerate(nodes, start=first):
+            self._nodes += (position, node)
 
     def write(self, connection: sqlite3.Connection) -> None:
-        database.insert(connection, "entries", self._entries)
-        database.insert(connection, "nodes", self._nodes)
-        database.insert(connection, "records", self._records)
-        database.insert(connection, "ids", sorted(self._ids))
-        database.insert(connection, "labels", self._labels)
+        database.insert(connection, "entries", 7, self._entries)
+        database.insert(connection, "nodes", 2, self._nodes)
+        database.insert(connection, "records", 6, self._records)
+        database.insert(connection, "ids", 3, self._ids)
+        database.insert(connection, "labels", 3, self._labels)
 
 
 def id_rows(first: int, record_ids: Sequence[bytes]) -> Iterator[tuple[int, int, int]]:
