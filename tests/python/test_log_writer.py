@@ -102,6 +102,27 @@ def test_an_idle_writer_gathers_until_somebody_waits(folder, monkeypatch):
     assert report.ok and report.entries == 20 and report.checkpoints <= 4
 
 
+def test_what_is_submitted_while_the_thread_is_made_starts_no_other(folder, monkeypatch):
+    # As a garbage collection does that closes a recorded generator.
+    start, tickets, writers = threading.Thread.start, [], []
+
+    def started(thread):
+        if thread.name == "torchnotary-writer":
+            writers.append(thread)
+            if len(writers) == 1:
+                tickets.append(writer.submit(RecordJob(1)))
+        start(thread)
+        if thread.name == "torchnotary-writer" and len(writers) == 1:
+            tickets.append(writer.submit(RecordJob(2)))
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    with LogWriter.open(folder) as writer:
+        tickets.append(writer.submit(RecordJob(0)))
+        assert sorted(ticket.wait(60).index for ticket in tickets) == [0, 1, 2]
+    assert len(writers) == 1
+    assert check_folder(folder).ok
+
+
 def test_values_that_are_kept_do_not_gather(folder, monkeypatch):
     monkeypatch.setattr(committer, "GATHER_SECONDS", 10**6)
     job = RecordJob(0)

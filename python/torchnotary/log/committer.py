@@ -80,15 +80,20 @@ class Committer:
     def start(self) -> None:
         """Starts the thread; where there can be none any more, stores what is queued here."""
         with self._starting:
-            if self.running:
-                return
-            self._thread = None if _exiting else self._new_thread()
-            if self._thread is None:
-                self.queue.put(None)
-                self.hurry()
-                self._run()
-                return
-            self.running = True
+            while not self.running:
+                # Said first: a garbage collection on the way can close a recorded generator, whose
+                # record is submitted by this very thread and must not start another writer.
+                self.running = True
+                try:
+                    self._thread = None if _exiting else self._new_thread()
+                    if self._thread is None:
+                        self.queue.put(None)
+                        self.hurry()
+                        self._run()
+                finally:
+                    self.running = self._thread is not None
+                if self._thread is None and self.queue.empty():
+                    return
         _flush_when_a_worker_ends()
 
     def _new_thread(self) -> threading.Thread | None:
