@@ -149,8 +149,7 @@ class _LogCheck:
         size, peaks = 0, b""
         self._note_token(0, tree.EMPTY_ROOT)
         for page in entries.pages():
-            notes = _checkpoints(log, size, size + page.size)
-            peaks = self._check_tree(log, page, peaks, notes)
+            peaks = self._check_tree(log, page, peaks)
             size += page.size
         self._report.erased += entries.erased
         self._report.entries += size
@@ -161,9 +160,9 @@ class _LogCheck:
             if not entries.ids.agree(log):
                 self._name_what_is_not_found(log)
 
-    def _check_tree(self, log: LogReader, page: Page, peaks: bytes, notes: dict[int, str]) -> bytes:
+    def _check_tree(self, log: LogReader, page: Page, peaks: bytes) -> bytes:
         """The nodes a page adds to the tree, and the roots at its checkpoints; the peaks then."""
-        end = page.first + page.size
+        end, notes = page.first + page.size, page.notes
         stops = {size for size in notes if size < end} | {end}
         if self._token is not None and page.first < self._token.size < end:
             stops.add(self._token.size)
@@ -290,9 +289,3 @@ class _LogCheck:
             Checkpoint.verify(note, log.public_key, alone=True)
             if signed.size > log.size() or log.root(signed.size) != signed.root:
                 self.problem(f"{path.name} is not the log this one goes on from any more", index)
-
-
-def _checkpoints(log: LogReader, first: int, last: int) -> dict[int, str]:
-    """The notes of the checkpoints of more than ``first`` and up to ``last`` entries, by size."""
-    sql = "SELECT size, note FROM checkpoints WHERE size > ? AND size <= ?"
-    return dict(log.query(sql, first, last))

@@ -46,6 +46,7 @@ _OWNERS = (
 _NODES = (
     "SELECT CAST(group_concat(hash, '') AS BLOB) FROM nodes WHERE position >= ? AND position < ?"
 )
+_NOTES = "SELECT size, note FROM checkpoints WHERE size > ? AND size <= ?"
 _LABELS = "SELECT number, key, value FROM labels WHERE number >= ? AND number < ?"
 
 
@@ -55,7 +56,8 @@ class Columns(NamedTuple):
     ``batches`` has (count of records, statement) of every entry, the statement empty where the
     entry is of one record; None where all are. ``signers`` is one where they are all by the same.
     ``leaves`` and ``payloads`` have a newline between values; ``record_ids`` and ``nodes`` are 32
-    bytes each in one; ``labels`` are by number of the record.
+    bytes each in one; ``labels`` are by number of the record, ``notes`` those of the checkpoints at
+    these entries by size.
     """
 
     first: int
@@ -71,6 +73,7 @@ class Columns(NamedTuple):
     payloads: bytes
     nodes: bytes
     labels: dict[int, dict[str, str]]
+    notes: dict[int, str]
 
 
 def read_columns(log: LogReader, first: int, number: int, limit: int) -> Columns | None:
@@ -90,6 +93,11 @@ def read_labels(log: LogReader, first: int, last: int) -> dict[int, dict[str, st
     for number, key, value in log.query(_LABELS, first, last):
         labels.setdefault(number, {})[key] = value
     return labels
+
+
+def read_notes(log: LogReader, first: int, last: int) -> dict[int, str]:
+    """The notes of the checkpoints of more than ``first`` and up to ``last`` entries, by size."""
+    return dict(log.query(_NOTES, first, last))
 
 
 def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
@@ -132,6 +140,7 @@ def _read(log: LogReader, first: int, number: int, limit: int) -> Columns:
         payloads,
         nodes or b"",
         read_labels(log, number, last),
+        read_notes(log, first, first + size),
     )
 
 

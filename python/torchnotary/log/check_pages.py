@@ -21,7 +21,7 @@ from ..keys import PublicKey
 from ..statement.batch import MAX_RECORDS, BatchStatement, record_line
 from ..statement.envelope import Envelope
 from ..statement.lines import brief, parse_object
-from .check_columns import PAGE_RECORDS, Columns, read_columns, read_labels
+from .check_columns import PAGE_RECORDS, Columns, read_columns, read_labels, read_notes
 from .check_ids import IdSums
 from .leaf import entry_leaf, entry_leaves
 from .store import LogReader
@@ -64,12 +64,14 @@ class RecordRow(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Consecutive entries from ``first`` on: the hashes of their leaves, 32 bytes each, and the
-    nodes that are stored for them, which may be missing or wrong."""
+    """Consecutive entries from ``first`` on: the hashes of their leaves, 32 bytes each, the nodes
+    that are stored for them, which may be missing or wrong, and the notes of the checkpoints at
+    them by size."""
 
     first: int
     leaf_hashes: bytes
     nodes: bytes
+    notes: dict[int, str]
 
     @property
     def size(self) -> int:
@@ -142,7 +144,7 @@ class EntryCheck:
         self.ids.add(columns.number, digests)
         self._check_listings(columns)
         hashes = sha256_lines(columns.leaves, b"\0", threads=thread_count())
-        return Page(columns.first, hashes, columns.nodes)
+        return Page(columns.first, hashes, columns.nodes, columns.notes)
 
     def _leaves(self, columns: Columns) -> bytes:
         """The leaves that the entries should have; ValueError for a batch of other records."""
@@ -201,7 +203,8 @@ class EntryCheck:
         leaves = [_bytes_or_none(row.leaf) for row in page]
         if None in leaves:
             return None  # named already
-        return Page(first, sha256_many(leaves, b"\0"), b"")
+        notes = read_notes(self._log, first, first + len(page))
+        return Page(first, sha256_many(leaves, b"\0"), b"", notes)
 
     def _with_records(self, rows: list[EntryRow]) -> tuple[list[EntryRow], list[RecordRow]]:
         """As many of the entries as have a page of records, and these."""
