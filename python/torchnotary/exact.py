@@ -56,7 +56,7 @@ class _Eager:
     not made of operators. The first one in sets, the last one out restores."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._inside = 0
         self._stance: Any = None
 

@@ -452,10 +452,10 @@ class _Default:
     def __init__(self) -> None:
         self._notary: Notary | None = None
         self._failed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def renew_lock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def notary(self) -> Notary | None:
         with self._lock:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _scopes = 0  # open ones, of all threads
 _replaced: list[tuple[Any, str, Callable[..., Any]]] = []
 

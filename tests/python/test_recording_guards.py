@@ -421,3 +421,73 @@ def test_strict_recording_survives_a_generator_collected_on_the_writers_thread(t
         timeout=60,
     )
     assert done.stdout == "done\n", done.stderr
+
+
+_LOCKS = {
+    "the stream": ("notary._stream", "_lock"),
+    "modules": ("module_calls", "_lock"),
+    "torch's functions": ("torch_functions", "_lock"),
+    "compiled code": ("exact._EAGER", "_lock"),
+}
+
+
+@pytest.mark.parametrize(("owner", "name"), _LOCKS.values(), ids=_LOCKS)
+def test_a_collection_inside_a_lock_can_close_what_was_recorded(tmp_path, owner, name):
+    code = f"""
+        import gc, sys, torch, torchnotary as tn
+        from torchnotary import exact, torch_functions
+        from torchnotary.capture import module_calls
+        from torchnotary.errors import Saturated
+
+        gc.disable()
+        notary = tn.Notary(sys.argv[1], profile="exact/1")
+        other = tn.Notary(sys.argv[2], profile="exact/1")
+        model = torch.nn.Linear(2, 2).eval()
+
+        @notary.record
+        def score():
+            with torch.inference_mode():
+                return model(torch.ones(1, 2))
+
+        @notary.record
+        def stream():
+            yield score()
+            yield score()
+
+        score()
+
+        def refuse(job, *, block=False):
+            raise Saturated("full")
+
+        held = [stream()]
+        next(held[0])
+        held.append(held)
+        held.append(other)
+        other.attach(torch.nn.Linear(2, 2).eval())
+        del held, other
+        notary._writer.submit = refuse
+        entered = []
+
+        class Collecting:
+            def __init__(self, lock):
+                self._lock = lock
+
+            def __enter__(self):
+                self._lock.__enter__()
+                entered.append(gc.collect())
+
+            def __exit__(self, *exception):
+                return self._lock.__exit__(*exception)
+
+        {owner}.{name} = Collecting({owner}.{name})
+        notary.stats()
+        score()
+        with torch.inference_mode(), notary:
+            model(torch.ones(1, 2))
+        notary._stream.take_missed()
+        print("collected", any(entered))
+    """
+    logs = (str(tmp_path / "log"), str(tmp_path / "other"))
+    command = [sys.executable, "-c", textwrap.dedent(code), *logs]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "collected True\n", done.stderr

@@ -71,7 +71,7 @@ class Stream:
         self.missed_total = 0
         self.warned = False
         self.last_error: BaseException | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def miss(self, error: BaseException, count: int = 1) -> None:
         """Count a call, or the calls of a group, that got no record."""

@@ -137,12 +137,12 @@ class ModelBook:
 
     def __init__(self, strict: bool) -> None:
         self._strict = strict
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._committed: dict[tuple, CommittedModel] = {}
 
     def renew_lock(self) -> None:
         """A forked child may have inherited the lock held by a thread it does not have."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def committed(
         self,

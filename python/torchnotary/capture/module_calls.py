@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _holders = {"block": 0, "trace": 0, "exact": 0}
 _layers: dict[str, Callable] = {}
 _plain_call: Any = None
@@ -24,7 +24,7 @@ _below_trace: Any = None
 def renew_lock() -> None:
     """A forked child may have inherited the lock held by a thread it does not have."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 def hold(layer: str, call: Callable, start: Callable | None = None) -> None:

@@ -24,13 +24,13 @@ from ..determinism import settings_in_force
 from .environment import environment
 from .subjects import plain_function
 
-_parsing = threading.Lock()
+_parsing = threading.RLock()
 
 
 def renew_lock() -> None:
     """A forked child may have inherited the lock held by a thread it does not have."""
     global _parsing
-    _parsing = threading.Lock()
+    _parsing = threading.RLock()
 
 
 PACKAGES = (
