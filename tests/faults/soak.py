@@ -53,9 +53,10 @@ def main() -> None:
     parser.add_argument("--lives", type=int, default=100, help="lives of log folders")
     parser.add_argument("--step", type=int, default=1, help="of the lengths of journals")
     parser.add_argument("--seed", type=int, default=time.time_ns())
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if chosen.campaign is None:
+        if not chosen.here:
             _run_each(Path(folder), chosen)
             return
         os.environ["TORCHNOTARY_HOME"] = f"{folder}/home"
@@ -69,9 +70,9 @@ def _run_each(folder: Path, chosen: argparse.Namespace) -> None:
     print(f"seed {chosen.seed}", flush=True)
     options = [f"--{name}={getattr(chosen, name)}" for name in ("kills", "lives", "step", "seed")]
     preloaded = {**os.environ, "LD_PRELOAD": str(injections.build(folder))}
-    for name in CAMPAIGNS:
+    for name in [chosen.campaign] if chosen.campaign else CAMPAIGNS:
         environment = dict(os.environ) if name == "kills" else preloaded
-        command = [sys.executable, __file__, name, *options]
+        command = [sys.executable, __file__, name, "--here", *options]
         subprocess.run(command, env=environment, check=True)
 
 
