@@ -477,8 +477,7 @@ class _Rows:
                 number += 1
             index += 1
         # In the order of the index, which is written at fewer places then.
-        for row in sorted(id_rows(self.next_number, ids)):
-            self._ids += row
+        self._ids += chain.from_iterable(sorted(id_rows(self.next_number, ids)))
         self.next_number = number
         leaves = entry_leaves(b"".join(payloads), signatures, "".join(signers))
         self.add_leaves(frontier, leaves, columns)
@@ -493,8 +492,7 @@ class _Rows:
             self._entries += (index, leaf, *column)
             index += 1
         nodes = frontier.extend(sha256_lines(leaves, b"\0"))
-        for position, node in enumerate(nodes, start=first):
-            self._nodes += (position, node)
+        self._nodes += chain.from_iterable(enumerate(nodes, start=first))
 
     def write(self, connection: sqlite3.Connection) -> None:
         database.insert(connection, "entries", 7, self._entries)
@@ -504,24 +502,21 @@ class _Rows:
         database.insert(connection, "labels", 3, self._labels)
 
 
-def id_rows(first: int, record_ids: Sequence[bytes]) -> Iterator[tuple[int, int, int]]:
+def id_rows(first: int, record_ids: Sequence[bytes]) -> list[tuple[int, int, int]]:
     """By what the records from number ``first`` on are found by their ids: bucket, prefix, number.
 
     A prefix is an id's first 8 bytes as the signed integer that SQLite keeps.
     """
-    numbers = range(first, first + len(record_ids))
-    prefixes = chain.from_iterable(_PREFIX.iter_unpack(b"".join(record_ids)))
-    return zip(map(BUCKET_BITS.__rrshift__, numbers), prefixes, numbers, strict=True)
-
-
-def _prefix(record_id: bytes) -> int:
-    ((_, prefix, _),) = id_rows(0, [record_id])
-    return prefix
+    prefixes = _PREFIX.iter_unpack(b"".join(record_ids))
+    return [
+        (number >> BUCKET_BITS, prefix, number)
+        for number, (prefix,) in enumerate(prefixes, start=first)
+    ]
 
 
 def _signed_ranges(low: bytes, high: bytes) -> list[tuple[int, int]]:
     """The prefixes of the ids from ``low`` to ``high``, as ranges of signed integers."""
-    first, last = _prefix(low), _prefix(high)
+    (first,), (last,) = _PREFIX.unpack_from(low), _PREFIX.unpack_from(high)
     if first <= last:
         return [(first, last)]
     return [(first, 2**63 - 1), (-(2**63), last)]
