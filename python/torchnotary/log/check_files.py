@@ -30,9 +30,9 @@ _decoder = msgspec.json.Decoder(_Said)
 
 def wrong_files(
     log: LogReader, private: PrivateReader, first: int, last: int
-) -> Iterator[tuple[int, bytes, str]]:
-    """Entry and id of each of the records ``first`` to ``last`` - 1 that has private parts but not
-    the files that it was signed with, and what is wrong.
+) -> Iterator[tuple[str, int, bytes]]:
+    """What is wrong, and entry and id, of each of the records ``first`` to ``last`` - 1 that has
+    private parts but not the files that it was signed with.
 
     Where none of them has a file, only the first is asked whether it should: a log of records
     without files is checked at the speed of its entries.
@@ -48,11 +48,11 @@ def wrong_files(
         own = kept.get(number, {})
         for subject in _subjects(payload):
             if subject.name not in own:
-                yield entry, record_id, f"its private file {subject.name} is missing"
+                yield f"its private file {subject.name} is missing", entry, record_id
                 continue
             digest = own[subject.name]  # None where the file is missing, which is named elsewhere
             if digest is not None and digest.hex() != subject.digest.get("sha256"):
-                yield entry, record_id, f"its private file {subject.name} is not the signed one"
+                yield f"its private file {subject.name} is not the signed one", entry, record_id
 
 
 def _subjects(payload: bytes) -> list[_Subject]:

@@ -57,8 +57,7 @@ def _steps(log: LogReader, records: int, private: PrivateReader) -> Iterator[lis
 def _wrong_records(
     log: LogReader, private: PrivateReader, first: int, last: int
 ) -> Iterator[Wrong]:
-    for index, record_id, what in wrong_files(log, private, first, last):
-        yield what, index, record_id
+    yield from wrong_files(log, private, first, last)
     if private.joined_ids(first, last) == log.query(JOINED_IDS, first, last)[0]:
         return
     theirs = private.ids(first, last)
