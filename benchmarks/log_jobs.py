@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 from torchnotary.keys import SigningKey
 from torchnotary.log.private import PrivateParts
@@ -22,7 +26,7 @@ class Stream:
     def __init__(self, nbytes: int = NBYTES, sign_every: int = 1) -> None:
         self.key = SigningKey.generate()
         self.sign_every = sign_every
-        self.previous: bytes | None = None
+        self._previous: bytes | None = None
         self._number = 0
         self._head, self._tail = self._template(nbytes)
 
@@ -37,12 +41,21 @@ class Stream:
         head, _, tail = padded.partition(b'"PREVIOUS","seq":0')
         return head, tail
 
-    def payload(self) -> bytes:
-        """The next statement. Called on the writer's thread, in the order of submission."""
-        previous = b"null" if self.previous is None else b'"%b"' % self.previous
-        payload = b'%b%b,"seq":%d%b' % (self._head, previous, self._number, self._tail)
+    def prepare(self) -> Prepared:
+        """The next record. Called on the writer's thread, in the order of submission."""
+        previous = b"null" if self._previous is None else b'"%b"' % self._previous
+        prepared = Prepared(
+            b'%b%b,"seq":%d%b' % (self._head, previous, self._number, self._tail),
+            TIME,
+            _NAME,
+            {},
+            signer=self.key,
+            private=PrivateParts(_SECRET, _DIGESTS),
+            sign_every=self.sign_every,
+        )
+        self._previous = prepared.record_id.hex().encode()
         self._number += 1
-        return payload
+        return prepared
 
 
 class StreamJob:
@@ -55,20 +68,7 @@ class StreamJob:
         self.sign_every = stream.sign_every
 
     def build(self, origin: str) -> Prepared:
-        stream = self._stream
-        private = PrivateParts(_SECRET, _DIGESTS)
-        payload = stream.payload()
-        prepared = Prepared(
-            payload,
-            TIME,
-            _NAME,
-            {},
-            signer=stream.key,
-            private=private,
-            sign_every=stream.sign_every,
-        )
-        stream.previous = prepared.record_id.hex().encode()
-        return prepared
+        return self._stream.prepare()
 
     def done(self, record_id: str, index: int) -> None:
         pass
@@ -84,6 +84,13 @@ def write(folder: Path, count: int, **options: int) -> Stream:
         for _ in range(count):
             writer.submit(StreamJob(stream), block=True)
     return stream
+
+
+def in_a_process(script: str, *arguments: object) -> list[Any]:
+    """What a benchmark says, a JSON document a line, run as a process of its own, without torch."""
+    command = [sys.executable, script, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def stored_bytes(folder: Path) -> int:

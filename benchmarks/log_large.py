@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from harness import Bench, Row, Summary
-from log_jobs import Stream, StreamJob, kept_bytes, stored_bytes
+from log_jobs import Stream, StreamJob, in_a_process, kept_bytes, stored_bytes
 from torchnotary import merkle
 from torchnotary.log.check import check_folder
 from torchnotary.log.leaf import leaf_hash
@@ -28,14 +27,14 @@ def measure(bench: Bench) -> list[Row]:
     entries = ENTRIES // 10 if bench.quick else ENTRIES
     folder = bench.folder / "log"
     # Processes of their own: this one has torch.
-    steps = _in_a_process("write", folder, entries)
+    steps = in_a_process(__file__, "write", folder, entries)
     resident, rates = [step["resident"] for step in steps], [step["rate"] for step in steps]
     growth = resident[-1] - resident[0]
     (path,) = LogFolder(folder).logs()
     with LogReader.open(path) as log:
         inclusion = [_prove(log, index) for index in _drawn(entries, bench.rounds(1000))]
         found = [_find(log, number) for number in _drawn(entries, bench.rounds(100))]
-    (checked,) = _in_a_process("check", folder, entries)
+    (checked,) = in_a_process(__file__, "check", folder, entries)
     return [
         Row(f"memory after {entries:,} entries", "MiB", Summary.of(resident[-1:]), target=200),
         Row("its growth since a tenth of them", "MiB", Summary.of([growth])),
@@ -46,12 +45,6 @@ def measure(bench: Bench) -> list[Row]:
         Row("log check", "1/s", Summary.of([checked["rate"]])),
         Row("memory after the check", "MiB", Summary.of([checked["resident"]])),
     ]
-
-
-def _in_a_process(task: str, folder: Path, entries: int) -> list[dict[str, float]]:
-    command = [sys.executable, __file__, task, str(folder), str(entries)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def _write(folder: Path, entries: int) -> None:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from harness import Bench, Row, Summary
-from log_jobs import NBYTES, Stream, StreamJob, kept_bytes, stored_bytes, write
+from log_jobs import NBYTES, Stream, StreamJob, in_a_process, kept_bytes, stored_bytes, write
 from torchnotary.log.check import check_folder
 from torchnotary.log.writer import LogWriter
 
@@ -36,7 +35,7 @@ def measure(bench: Bench) -> list[Row]:
             Row(f"queueing one, {how}", "µs", Summary.of(queued), target=10),
         ]
         if together > 1:
-            alone = _in_a_process(bench.folder / "alone", together, seconds)
+            (alone,) = in_a_process(__file__, bench.folder / "alone", together, seconds)
             what = f"records, {how}, in a process without torch"
             rows.append(Row(what, "1/s", Summary.of(alone), at_least=target))
         ratio = stored_bytes(folder) / kept_bytes(folder)
@@ -69,12 +68,6 @@ def _sustained(folder: Path, together: int, seconds: float) -> tuple[list[float]
             queued.append((time.perf_counter_ns() - start) / 64e3)
             writer.flush()
     return rates, queued
-
-
-def _in_a_process(folder: Path, together: int, seconds: float) -> list[float]:
-    command = [sys.executable, __file__, str(folder), str(together), str(seconds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
 
 
 def _check(folder: Path) -> float:
