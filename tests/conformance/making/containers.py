@@ -238,8 +238,7 @@ def _renamed(name: bytes) -> Callable[[bytes], bytes]:
         member = _LOCAL + struct.pack("<H", 20) + shared + name + data
         entry = _CENTRAL + struct.pack("<HH", 3 << 8 | 20, 20) + shared
         entry += struct.pack("<HHHII", 0, 0, 0, 0o100644 << 16, 0) + name
-        end = _END + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(entry), len(member), 0)
-        return member + entry + end
+        return member + entry + _end(1, len(entry), len(member))
 
     return edit
 
@@ -257,13 +256,12 @@ def _zip64(tnr: bytes) -> bytes:
         entries += raw
         body += _LOCAL + struct.pack("<HHHHHI", 45, 0, 0, 0, 0x21, crc)
         body += struct.pack("<IIHH", unknown, unknown, len(raw), len(extra)) + raw + extra + data
-    count = len(_members(tnr))
-    return (
-        body
-        + entries
-        + _END
-        + struct.pack("<HHHHIIH", 0, 0, count, count, len(entries), len(body), 0)
-    )
+    return body + entries + _end(len(_members(tnr)), len(entries), len(body))
+
+
+def _end(count: int, size: int, offset: int) -> bytes:
+    """The end record after a directory of ``count`` entries and ``size`` bytes at ``offset``."""
+    return _END + struct.pack("<HHHHIIH", 0, 0, count, count, size, offset, 0)
 
 
 def _zip64_end(tnr: bytes) -> bytes:
@@ -277,9 +275,7 @@ def _zip64_end(tnr: bytes) -> bytes:
 def _entry_missing(tnr: bytes) -> bytes:
     """The last member is in the archive, but the directory does not list it."""
     first, last = tnr.index(_CENTRAL), tnr.rindex(_CENTRAL)
-    count = len(_members(tnr)) - 1
-    end = struct.pack("<HHHHIIH", 0, 0, count, count, last - first, first, 0)
-    return tnr[:last] + _END + end
+    return tnr[:last] + _end(len(_members(tnr)) - 1, last - first, first)
 
 
 def _mended(tnr: bytes) -> bytes:
